@@ -1,0 +1,3 @@
+//! Agents: files, registry, runs.
+
+pub mod types;

@@ -1,0 +1,153 @@
+//! What goes into a run and what comes out, and how an agent is listed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The body of `POST /v1/agents/{name}/run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// What the agent is asked.
+    pub query: String,
+    /// The conversation it belongs to.
+    #[serde(default = "default_session")]
+    pub session_id: String,
+    /// Variables for the system prompt.
+    #[serde(default)]
+    pub context: Option<serde_json::Map<String, Value>>,
+}
+
+fn default_session() -> String {
+    "default".to_owned()
+}
+
+/// The answer to a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunResponse {
+    /// What the agent says in the end.
+    pub answer: String,
+    /// How it got there.
+    pub steps: Vec<Step>,
+    /// Tokens used; `null` when the model reported none.
+    pub usage: Option<Usage>,
+    /// Where the time went.
+    pub trace: Trace,
+    /// Structured output, when the agent has an output schema.
+    pub data: Option<Value>,
+    /// Always `null`: chains are not run.
+    pub chain: Option<Value>,
+}
+
+/// One step of a run: a tool call with its observation, or the final result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What the model said along with a tool call.
+    pub thought: Option<String>,
+    /// The tool that was called.
+    pub action: Option<String>,
+    /// Its arguments.
+    pub action_input: Option<Value>,
+    /// What the tool returned, as text.
+    pub observation: Option<String>,
+    /// The final answer.
+    pub result: Option<String>,
+}
+
+/// Tokens used by a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read by all model calls.
+    pub tokens_in: u64,
+    /// Tokens written by all model calls.
+    pub tokens_out: u64,
+    /// The model of the last call.
+    pub model: String,
+    /// The same, for each model.
+    pub by_model: Vec<ModelUsage>,
+}
+
+/// Tokens used with one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelUsage {
+    /// Provider kind, such as `openai_compat`.
+    pub provider: String,
+    /// Model name.
+    pub model: String,
+    /// Role of the model in the agent; `default` for the first cut.
+    pub role: String,
+    /// Calls made.
+    pub calls: u64,
+    /// Tokens read.
+    pub tokens_in: u64,
+    /// Tokens written.
+    pub tokens_out: u64,
+    /// Cost in US dollars; 0 where no price is known.
+    pub cost: f64,
+}
+
+/// The spans of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Name of the agent.
+    pub agent: String,
+    /// The conversation.
+    pub session_id: String,
+    /// Always true.
+    pub is_sampled: bool,
+    /// In the order in which they started.
+    pub spans: Vec<Span>,
+}
+
+/// One timed part of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// `agent.run`, `prompt_render`, `orchestration`, `llm.complete` or `tool.call`.
+    pub name: String,
+    /// As in [`Trace`].
+    pub trace_id: String,
+    /// 16 hexadecimal digits.
+    pub span_id: String,
+    /// The span that this one is part of.
+    pub parent_span_id: Option<String>,
+    /// `ok` or `error`.
+    pub status: String,
+    /// Details, such as the tool's name.
+    pub attributes: serde_json::Map<String, Value>,
+    /// Always empty.
+    pub events: Vec<Value>,
+    /// Seconds since 1970.
+    pub start_time: f64,
+    /// Seconds since 1970.
+    pub end_time: f64,
+    /// Milliseconds in between.
+    pub duration_ms: f64,
+}
+
+/// How an agent is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSummary {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.version`.
+    pub version: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// Whether it can be run.
+    pub status: AgentStatus,
+    /// Why it is a draft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether an agent can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentStatus {
+    /// It serves requests.
+    Deployed,
+    /// Its file is broken; the error says how.
+    Draft,
+    /// An operator paused it.
+    Paused,
+}

@@ -1,0 +1,3 @@
+//! The HTTP server of a node.
+
+pub mod types;

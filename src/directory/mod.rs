@@ -1,0 +1,117 @@
+//! Who serves what: immutable snapshots of the mesh.
+//!
+//! Owns the types of a snapshot and the channel on which new ones appear. Refuses to decide
+//! anything about membership: the gossip thread publishes, everybody else reads. A node without a
+//! mesh publishes one snapshot that holds itself, so that readers need no second case.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use astromesh_wire::{Load, NodeId, Service, State};
+use tokio::sync::watch;
+
+/// One member as this node sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// The full id.
+    pub id: NodeId,
+    /// The label given by its operator.
+    pub name: String,
+    /// Where its HTTP server is reached, `http://host:port`.
+    pub url: String,
+    /// Where its gossip socket is reached.
+    pub gossip_address: SocketAddr,
+    /// What it offers.
+    pub services: Vec<Service>,
+    /// The agents it runs, sorted by name.
+    pub agents: Vec<String>,
+    /// How busy it said it is.
+    pub load: Load,
+    /// Counts its load announcements; a change means that `load` is news.
+    pub load_sequence: u32,
+    /// Alive, suspect, dead or left.
+    pub state: State,
+    /// Grows with each start of its process.
+    pub generation: u32,
+    /// Grows with each refutation.
+    pub incarnation: u32,
+    /// Grows when address, name or metadata change.
+    pub revision: u32,
+    /// When this node first heard of it, seconds since 1970. For display only.
+    pub joined_at: f64,
+    /// When this node last heard from it, seconds since 1970. For display only.
+    pub last_heard_at: f64,
+}
+
+/// The mesh at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Grows with each change of this node's view.
+    pub version: u64,
+    /// The local member.
+    pub local: NodeId,
+    /// The member with the highest id among those neither dead nor left; `None` only when the
+    /// local member itself has left.
+    pub leader: Option<NodeId>,
+    /// Grows with each change of leader.
+    pub term: u64,
+    /// All members, the local one included, ordered by id.
+    pub members: Vec<Member>,
+}
+
+impl Snapshot {
+    /// The member with this id.
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        let index = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
+        self.members.get(index)
+    }
+
+    /// All members that say they run this agent, dead and left ones included.
+    pub fn members_with_agent<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Member> {
+        self.members.iter().filter(move |member| {
+            member.agents.binary_search_by(|name| name.as_str().cmp(agent)).is_ok()
+        })
+    }
+}
+
+/// The reading end: cheap to clone, always holds the newest snapshot.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    receiver: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Reader {
+    /// The newest snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.receiver.borrow())
+    }
+
+    /// Waits for a snapshot newer than the last one seen through this method; `None` when no more
+    /// will come.
+    pub async fn changed(&mut self) -> Option<Arc<Snapshot>> {
+        self.receiver.changed().await.ok()?;
+        Some(Arc::clone(&self.receiver.borrow_and_update()))
+    }
+}
+
+/// The writing end, held by whoever decides what the mesh looks like.
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Publisher {
+    /// Swaps in a new snapshot.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.sender.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// A directory that starts with this snapshot.
+#[must_use]
+pub fn channel(first: Snapshot) -> (Publisher, Reader) {
+    let (sender, receiver) = watch::channel(Arc::new(first));
+    (Publisher { sender }, Reader { receiver })
+}

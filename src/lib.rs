@@ -1,0 +1,24 @@
+//! astromesh: a daemon and a command line that turn any set of machines into one self-healing mesh
+//! for AI agents.
+//!
+//! The two binaries are thin; everything lives here:
+//!
+//! * [`config`]: what can be set, and what is wrong with what was set
+//! * [`gossip`]: the UDP socket, clock and HTTP join around the protocol engine of `astromesh-swim`
+//! * [`directory`]: who serves what, as immutable snapshots
+//! * [`routing`]: choose a node for a request and forward it there
+//! * [`agent`]: agent files, their registry and their runs
+//! * [`model`]: chat models
+//! * [`api`]: the HTTP server of a node
+//! * [`cli`]: the commands of `astromeshctl`
+//! * [`node`]: the daemon, put together from all of these
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod directory;
+pub mod gossip;
+pub mod model;
+pub mod node;
+pub mod routing;
