@@ -262,7 +262,8 @@ impl<'b> Encoder<'b> {
     pub fn begin(buffer: &'b mut BytesMut, sender: ShortId, message: &Message) -> Self {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         let mut encoder = Self { buffer, length: 0 };
-        let written = encoder.put(|room| codec::put(room, (MAGIC | VERSION, message.kind(), sender)));
+        let written =
+            encoder.put(|room| codec::put(room, (MAGIC | VERSION, message.kind(), sender)));
         let written = written.and_then(|()| encoder.put(|room| message.put(room)));
         debug_assert!(written.is_ok(), "header and message are far below the budget");
         encoder

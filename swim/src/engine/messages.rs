@@ -1,0 +1,209 @@
+//! What the engine does with a datagram.
+
+use std::net::SocketAddr;
+
+use astromesh_wire::{Datagram, Message, ShortId, State, Update};
+
+use super::{Cargo, Engine};
+use crate::dissemination::{Kind, Topic};
+use crate::io::Event;
+use crate::member::OwnedRecord;
+use crate::relay::Relay;
+use crate::time::Instant;
+use crate::timers::Timer;
+
+impl Engine {
+    /// Takes in a datagram that came from `from`. It is decoded in full first: one that is not to
+    /// be believed changes nothing but a counter, and is not answered.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += u64::try_from(bytes.len()).unwrap_or(0);
+        let datagram = match Datagram::decode(bytes, self.cluster) {
+            Ok(datagram) => datagram,
+            Err(rejection) => {
+                self.stats.reject(rejection, &mut self.last_foreign_tag);
+                return;
+            }
+        };
+        if datagram.sender == self.local.id() {
+            self.stats.ignored_own_id += 1;
+            self.events.push_back(Event::OwnIdSeen(from));
+            return;
+        }
+        if self.has_left() {
+            self.answer_after_leave(from, &datagram);
+            return;
+        }
+        if self.table.get(datagram.sender).is_none() {
+            self.introduce(now, from, &datagram);
+        }
+        let is_member = self.table.get(datagram.sender).is_some();
+        if is_member {
+            self.table.heard(datagram.sender, now);
+            let mut queries = QUERIES_PER_DATAGRAM_MAX;
+            for update in datagram.updates() {
+                self.take_in(now, from, &update, &mut queries);
+            }
+        } else {
+            self.stats.ignored_stranger += 1;
+        }
+        match datagram.message {
+            Message::Ping { target, sequence, digest } => {
+                if target == self.local.id() {
+                    let ack = Message::Ack { sequence, digest: self.digest() };
+                    self.answer(from, datagram.sender, ack, is_member);
+                    self.compare(now, datagram.sender, digest);
+                }
+            }
+            Message::Ack { sequence, digest } => {
+                self.take_ack(now, from, datagram.sender, sequence);
+                self.compare(now, datagram.sender, digest);
+            }
+            Message::PingReq { target, sequence } => {
+                if is_member {
+                    self.relay(now, from, datagram.sender, target, sequence);
+                }
+            }
+            Message::Nack { sequence } => {
+                if let Some(probe) = &mut self.probe
+                    && probe.sequence == sequence
+                    && probe.relays.contains(&datagram.sender)
+                {
+                    probe.nacks += 1;
+                }
+            }
+            Message::Gossip => {}
+            Message::Query { subject } => {
+                if is_member {
+                    let first = Some(Topic { id: subject, kind: Kind::Record });
+                    self.send(from, Message::Gossip, first, Cargo::News);
+                }
+            }
+        }
+    }
+
+    /// A sender that is not known here may introduce itself: only its own record counts.
+    fn introduce(&mut self, now: Instant, from: SocketAddr, datagram: &Datagram<'_>) {
+        for update in datagram.updates() {
+            if let Update::Record(record) = update
+                && record.id.short() == datagram.sender
+            {
+                let record = OwnedRecord::from(&record);
+                let proof = super::news::Proof::heard_if(record.address == from);
+                self.take_record(now, &record, proof);
+                return;
+            }
+        }
+    }
+
+    /// Answers a sender. A member gets news along with it, and first of all what is held against
+    /// it, so that it can refute; a stranger gets the bare answer.
+    fn answer(&mut self, to: SocketAddr, sender: ShortId, message: Message, is_member: bool) {
+        let cargo = if is_member { Cargo::News } else { Cargo::Empty };
+        let first = self.notice_for(sender);
+        self.send(to, message, first, cargo);
+    }
+
+    /// What a member must hear about itself: that it is not held to be alive.
+    pub(super) fn notice_for(&self, id: ShortId) -> Option<Topic> {
+        let member = self.table.get(id)?;
+        (member.state != State::Alive).then_some(Topic { id, kind: Kind::State })
+    }
+
+    /// A node that has left answers every member with that, and nothing else.
+    fn answer_after_leave(&mut self, from: SocketAddr, datagram: &Datagram<'_>) {
+        let is_member = self.table.get(datagram.sender).is_some();
+        if let Message::Ping { target, .. } = datagram.message
+            && target == self.local.id()
+            && is_member
+        {
+            let own = Topic { id: self.local.id(), kind: Kind::State };
+            self.send(from, Message::Gossip, Some(own), Cargo::Empty);
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        update: &Update<'_>,
+        queries: &mut usize,
+    ) {
+        match update {
+            Update::State(update) => {
+                let is_known = update.id == self.local.id() || self.table.get(update.id).is_some();
+                if is_known {
+                    self.take_state(now, update);
+                } else if matches!(update.state, State::Alive | State::Suspect) && *queries > 0 {
+                    // News of somebody unknown here: ask for the record.
+                    *queries -= 1;
+                    let query = Message::Query { subject: update.id };
+                    self.send(from, query, None, Cargo::Empty);
+                }
+            }
+            Update::Record(record) => {
+                self.take_record(now, &OwnedRecord::from(record), super::news::Proof::Told);
+            }
+            Update::Load { id, generation, sequence, load } => {
+                self.take_load(now, *id, *generation, *sequence, *load);
+            }
+        }
+    }
+
+    fn take_ack(&mut self, now: Instant, from: SocketAddr, sender: ShortId, sequence: u16) {
+        if let Some(relay) = self.relays.answered(sender, sequence) {
+            let ack = Message::Ack { sequence: relay.sequence, digest: self.digest() };
+            self.send(relay.requester, ack, None, Cargo::News);
+        } else if let Some(record) = self.candidates.answered(sender, sequence) {
+            let proof = super::news::Proof::heard_if(record.address == from);
+            self.take_record(now, &record, proof);
+        } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered_by(sender, sequence)) {
+            self.probe = None;
+            self.detector.probe_succeeded();
+        }
+    }
+
+    /// Pings a member because another one asked for it.
+    fn relay(
+        &mut self,
+        now: Instant,
+        requester: SocketAddr,
+        sender: ShortId,
+        target: ShortId,
+        sequence: u16,
+    ) {
+        let Some(address) = self.table.get(target).map(|member| member.record.address) else {
+            self.answer(requester, sender, Message::Nack { sequence }, true);
+            return;
+        };
+        let own = self.take_sequence();
+        let relay = Relay { requester, sequence, target, nacked: false };
+        if !self.relays.insert(own, relay) {
+            self.stats.refused_relays_full += 1;
+            return;
+        }
+        let ping = self.ping(target, own);
+        self.send(address, ping, self.notice_for(target), Cargo::News);
+        // Early enough for the nack to arrive before the requester's probe ends.
+        self.timers.arm(now + self.config.probe_timeout.mul_f64(NACK_AFTER), Timer::Relay(own));
+    }
+
+    fn compare(&mut self, now: Instant, sender: ShortId, digest: u32) {
+        let Some(member) = self.table.get(sender) else { return };
+        if !member.is_live() {
+            return;
+        }
+        let id = member.record.id;
+        let equal = digest == self.digest();
+        if self.disagreement.compared(now, equal, self.config.sync_after) {
+            self.stats.syncs += 1;
+            self.events.push_back(Event::SyncWanted(id));
+        }
+    }
+}
+
+/// Records asked for in answer to one datagram. What stays unknown is found when views are compared.
+const QUERIES_PER_DATAGRAM_MAX: usize = 8;
+
+/// Share of the probe timeout after which a relay says that it got no answer (Lifeguard, IV.A).
+const NACK_AFTER: f64 = 0.8;

@@ -1,0 +1,343 @@
+//! The engine: owns all parts and moves news between them.
+//!
+//! * `mod.rs`: its state, and what a host calls
+//! * [`messages`](self): what to do with a datagram (`messages.rs`)
+//! * `news.rs`: what to do with a claim about a member
+//! * `probing.rs`: what to do when time has passed
+//!
+//! It holds no rule of the protocol that a part could hold.
+
+mod messages;
+mod news;
+mod probing;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use astromesh_wire::{ClusterTag, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update};
+use bytes::{Bytes, BytesMut};
+
+use crate::config::Config;
+use crate::detector::Detector;
+use crate::dissemination::{Class, Dissemination, Kind, Offer, Topic};
+use crate::io::{Change, Command, Event};
+use crate::member::{Member, OwnedRecord};
+use crate::probe::{Order, Probe};
+use crate::relay::Relays;
+use crate::stats::Stats;
+use crate::sync::{Candidates, Disagreement};
+use crate::table::{self, Table};
+use crate::time::Instant;
+use crate::timers::{Timer, Timers};
+
+/// One node's part in the protocol.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    cluster: ClusterTag,
+    local: Member,
+    table: Table,
+    detector: Detector,
+    order: Order,
+    probe: Option<Probe>,
+    relays: Relays,
+    candidates: Candidates,
+    disagreement: Disagreement,
+    news: Dissemination,
+    timers: Timers,
+    /// When the gossip timer is armed for; `None` while there is no news.
+    gossip_at: Option<Instant>,
+    outbox: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    rng: fastrand::Rng,
+    next_sequence: u16,
+    leader: Option<NodeId>,
+    term: u64,
+    last_foreign_tag: Option<u32>,
+    stats: Stats,
+}
+
+/// A datagram that is to be written when the host asks for it.
+#[derive(Debug, Clone, Copy)]
+struct Transmit {
+    to: SocketAddr,
+    message: Message,
+    /// News that goes first, whatever is pending: what the receiver must hear about itself, or what
+    /// it asked for.
+    first: Option<Topic>,
+    cargo: Cargo,
+}
+
+/// What else rides on a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    /// Pending news, as far as it fits.
+    News,
+    /// Nothing: the receiver is not known to be a member, and must not get more than it sent.
+    Empty,
+}
+
+impl Engine {
+    /// An engine for the node that `record` describes, alone so far. `seed` decides every random
+    /// choice.
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        config: Config,
+        cluster: ClusterTag,
+        mut record: OwnedRecord,
+        seed: u64,
+    ) -> Self {
+        // Zero stands for "not known yet" when only the state of a new generation has been heard.
+        record.revision = record.revision.max(1);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut timers = Timers::default();
+        // Nodes started together must not probe in step.
+        timers.arm(now + config.probe_interval.mul_f64(rng.f64()), Timer::Probe);
+        timers.arm(now + config.dead_probe_interval.mul_f64(rng.f64()), Timer::DeadProbe);
+        timers.arm(now + config.reap_after / REAPS_PER_LIFETIME, Timer::Reap);
+        let detector = Detector::new(config.detector.clone());
+        let leader = Some(record.id);
+        let mut engine = Self {
+            cluster,
+            local: Member::new(record, now),
+            table: Table::default(),
+            detector,
+            order: Order::default(),
+            probe: None,
+            relays: Relays::default(),
+            candidates: Candidates::default(),
+            disagreement: Disagreement::default(),
+            news: Dissemination::default(),
+            timers,
+            gossip_at: None,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            next_sequence: rng.u16(..),
+            rng,
+            leader,
+            term: 1,
+            last_foreign_tag: None,
+            stats: Stats::default(),
+            config,
+        };
+        engine.tell(now, engine.local.id(), Kind::Record, Class::Record);
+        engine
+    }
+
+    /// Takes in what the host wants.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Merge { claims, term, origin } => {
+                for claim in &claims {
+                    self.merge(now, claim, origin);
+                }
+                self.raise_term(term);
+            }
+            Command::SetMetadata(metadata) => {
+                if self.local.record.metadata != metadata {
+                    self.local.record.metadata = metadata;
+                    self.revise(now);
+                }
+            }
+            Command::SetAddress(address) => {
+                if self.local.record.address != address {
+                    self.local.record.address = address;
+                    self.revise(now);
+                }
+            }
+            Command::SetLoad(load) => {
+                if self.local.load != load {
+                    self.local.load = load;
+                    self.local.load_sequence = self.local.load_sequence.saturating_add(1);
+                    self.tell(now, self.local.id(), Kind::Load, Class::Load);
+                    self.changed(self.local.record.id, Change::Load);
+                }
+            }
+            Command::Probe(id) => self.order.hurry(id.short()),
+            Command::Leave => self.leave(now),
+            Command::Dismiss(id) => self.dismiss(now, id.short()),
+        }
+    }
+
+    /// Writes the next datagram into `buffer` and says where it goes; `None` when there is none.
+    pub fn poll_transmit(&mut self, buffer: &mut BytesMut) -> Option<SocketAddr> {
+        let Transmit { to, message, first, cargo } = self.outbox.pop_front()?;
+        let mut encoder = Encoder::begin(buffer, self.local.id(), &message);
+        let (local, table) = (&self.local, &self.table);
+        if let Some(update) = first.and_then(|topic| update_about(local, table, topic)) {
+            let fits = encoder.push(&update);
+            debug_assert!(fits.is_ok(), "a single update fits any datagram");
+        }
+        if cargo == Cargo::News {
+            let limit = retransmit_limit(&self.config, table.live().len() + 1);
+            self.news.fill(limit, |topic| match update_about(local, table, topic) {
+                None => Offer::Obsolete,
+                Some(update) => match encoder.push(&update) {
+                    Ok(()) => Offer::Taken,
+                    Err(astromesh_wire::Full) => Offer::NoRoom,
+                },
+            });
+        }
+        encoder.finish(self.cluster);
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += u64::try_from(buffer.len()).unwrap_or(0);
+        Some(to)
+    }
+
+    /// The next thing the host should know; `None` when there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is to be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next_at()
+    }
+
+    /// The local member.
+    #[must_use]
+    pub const fn local(&self) -> &Member {
+        &self.local
+    }
+
+    /// All other members, in no particular order.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.table.iter()
+    }
+
+    /// The member with this id, the local one included.
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        if id == self.local.record.id {
+            return Some(&self.local);
+        }
+        self.table.get(id.short()).filter(|member| member.record.id == id)
+    }
+
+    /// The member with the highest id among the live ones, the local one included.
+    #[must_use]
+    pub const fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Counts the leaders this view has seen; never falls.
+    #[must_use]
+    pub const fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Members alive or suspect, the local one included.
+    #[must_use]
+    pub fn live_count(&self) -> usize {
+        self.table.live().len() + usize::from(self.local.is_live())
+    }
+
+    /// The digest of this view, as pings and acks carry it.
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        self.table.digest().wrapping_add(table::contribution(&self.local))
+    }
+
+    /// Whether news is still to be sent.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Present local health; 0 is the best.
+    #[must_use]
+    pub const fn health(&self) -> u32 {
+        self.detector.health()
+    }
+
+    fn send(&mut self, to: SocketAddr, message: Message, first: Option<Topic>, cargo: Cargo) {
+        self.outbox.push_back(Transmit { to, message, first, cargo });
+    }
+
+    /// Adds news and sees to it that it is pushed.
+    fn tell(&mut self, now: Instant, id: ShortId, kind: Kind, class: Class) {
+        self.news.enqueue(Topic { id, kind }, class);
+        let delay = match class {
+            Class::Urgent => self.config.gossip_urgent_delay,
+            Class::State | Class::Record | Class::Load => self.config.gossip_interval,
+        };
+        self.arm_gossip(now + delay);
+    }
+
+    fn arm_gossip(&mut self, at: Instant) {
+        if self.gossip_at.is_none_or(|armed| at < armed) {
+            self.gossip_at = Some(at);
+            self.timers.arm(at, Timer::Gossip);
+        }
+    }
+
+    fn changed(&mut self, id: NodeId, change: Change) {
+        self.events.push_back(Event::Member { id, change });
+    }
+
+    const fn take_sequence(&mut self) -> u16 {
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        self.next_sequence
+    }
+
+    fn ping(&self, target: ShortId, sequence: u16) -> Message {
+        Message::Ping { target, sequence, digest: self.digest() }
+    }
+
+    fn has_left(&self) -> bool {
+        self.local.state == State::Left
+    }
+}
+
+/// How often the table is searched for members to forget, per lifetime of a dead member.
+const REAPS_PER_LIFETIME: u32 = 24;
+
+/// How often a member sends one piece of news in a mesh of this size.
+fn retransmit_limit(config: &Config, live_count: usize) -> usize {
+    let members = u32::try_from(live_count).unwrap_or(u32::MAX - 1);
+    // ceil(log10(n + 1)) is the number of digits of n.
+    let digits = members.max(1).ilog10() + 1;
+    usize::try_from(config.retransmit_multiplier * digits).unwrap_or(usize::MAX)
+}
+
+/// What there is to say about a topic now; `None` when it has become moot.
+fn update_about<'a>(local: &'a Member, table: &'a Table, topic: Topic) -> Option<Update<'a>> {
+    let member = if topic.id == local.id() { local } else { table.get(topic.id)? };
+    Some(match topic.kind {
+        Kind::State => Update::State(StateUpdate {
+            id: topic.id,
+            state: member.state,
+            accuser: member.accuser,
+            generation: member.record.generation,
+            incarnation: member.record.incarnation,
+        }),
+        // A record says "alive"; of others only their state is news.
+        Kind::Record if member.state == State::Alive => Update::Record(member.record.borrow()),
+        Kind::Load if member.is_live() => Update::Load {
+            id: topic.id,
+            generation: member.record.generation,
+            sequence: member.load_sequence,
+            load: member.load,
+        },
+        Kind::Record | Kind::Load => return None,
+    })
+}
+
+/// An address that datagrams can be sent to.
+fn is_usable(address: SocketAddr) -> bool {
+    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+}
+
+/// A record that fits a datagram, wherever it came from.
+fn is_small(name: &str, metadata: &Bytes) -> bool {
+    name.len() <= astromesh_wire::limits::NAME_BYTES_MAX
+        && metadata.len() <= astromesh_wire::limits::METADATA_BYTES_MAX
+}

@@ -1,0 +1,383 @@
+//! What the engine does with a claim about a member.
+
+use astromesh_wire::{Bucket, Load, Message, ShortId, State, StateUpdate};
+
+use super::{Cargo, Engine, is_small, is_usable};
+use crate::dissemination::{Class, Kind, Topic};
+use crate::io::{Change, Claim, Event, Origin};
+use crate::member::{Member, OwnedRecord};
+use crate::precedence::{Edition, Standing};
+use crate::time::Instant;
+use crate::timers::Timer;
+
+/// How a record is known to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The member itself sent a datagram from the address in the record.
+    Heard,
+    /// Another one passed it on.
+    Told,
+}
+
+impl Proof {
+    pub(super) const fn heard_if(heard: bool) -> Self {
+        if heard { Self::Heard } else { Self::Told }
+    }
+}
+
+impl Engine {
+    /// A claim that came over HTTP.
+    pub(super) fn merge(&mut self, now: Instant, claim: &Claim, origin: Origin) {
+        let id = claim.record.id.short();
+        let is_new = self.table.get(id).is_none() && id != self.local.id();
+        let record = &claim.record;
+        let edition = Edition { generation: record.generation, revision: record.revision };
+        let is_newer = self.table.get(id).is_some_and(|member| edition > member.edition());
+        let is_live = matches!(claim.state, State::Alive | State::Suspect);
+        match origin {
+            Origin::Unasked if is_new || is_newer => {
+                if is_live {
+                    self.verify(now, record);
+                }
+                return;
+            }
+            Origin::Join | Origin::Sync | Origin::Unasked => {
+                self.take_record(now, record, Proof::Told);
+            }
+        }
+        // A death or leave told over HTTP is believed at once only of members that were unknown
+        // here; of the others it is a suspicion, which they can refute.
+        let state = match claim.state {
+            State::Dead | State::Left if !is_new => State::Suspect,
+            state @ (State::Alive | State::Suspect | State::Dead | State::Left) => state,
+        };
+        if state != State::Alive {
+            let accuser = Bucket::default();
+            let (generation, incarnation) = (record.generation, record.incarnation);
+            self.take_state(now, &StateUpdate { id, state, accuser, generation, incarnation });
+        }
+        if is_new && origin == Origin::Join {
+            self.news.forget(id);
+        }
+        if is_new && let Some(member) = self.table.get(id) {
+            // How busy it is now comes by gossip; this is better than nothing until then.
+            let generation = member.record.generation;
+            self.take_load(now, id, generation, 0, claim.load);
+        }
+    }
+
+    /// Pings a member that was announced unasked; its answer lets it in.
+    fn verify(&mut self, now: Instant, record: &OwnedRecord) {
+        if !is_usable(record.address) || !is_small(&record.name, &record.metadata) {
+            self.stats.refused_record += 1;
+            return;
+        }
+        if self.candidates.contains(now, record) {
+            return;
+        }
+        let sequence = self.take_sequence();
+        if !self.candidates.insert(now, sequence, record.clone()) {
+            self.stats.refused_candidates_full += 1;
+            return;
+        }
+        let ping = self.ping(record.id.short(), sequence);
+        self.send(record.address, ping, Some(self.own(Kind::Record)), Cargo::Empty);
+    }
+
+    /// A claim about the liveness of a member that is known here, or of this node.
+    pub(super) fn take_state(&mut self, now: Instant, update: &StateUpdate) {
+        let claim = Standing::of_update(update);
+        if update.id == self.local.id() {
+            if claim > self.local.standing() && !self.has_left() {
+                self.outbid(now, update.generation, update.incarnation, 0);
+            }
+            return;
+        }
+        let Some(member) = self.table.get(update.id) else { return };
+        let standing = member.standing();
+        if claim == standing && update.state == State::Suspect {
+            self.confirm(now, update.id, update.accuser);
+        }
+        if claim <= standing {
+            return;
+        }
+        self.set_standing(now, update.id, claim, update.accuser);
+    }
+
+    /// Another accuser of a member that is suspect already.
+    fn confirm(&mut self, now: Instant, id: ShortId, accuser: Bucket) {
+        let live_count = self.live_count();
+        let Some(deadline) = self.detector.accused(now, id, accuser, live_count) else { return };
+        self.timers.arm(deadline, Timer::Suspicion(id));
+        self.table.change(id, |member| member.accuser = accuser);
+        self.tell(now, id, Kind::State, Class::State);
+    }
+
+    /// Believes a claim, tells the others, and does what follows from it.
+    pub(super) fn set_standing(
+        &mut self,
+        now: Instant,
+        id: ShortId,
+        claim: Standing,
+        accuser: Bucket,
+    ) {
+        let Some((node, before)) = self.table.change(id, |member| {
+            let before = member.state;
+            if claim.generation > member.record.generation {
+                member.load_sequence = 0;
+                // What it says of itself in this generation is still to come.
+                member.record.revision = 0;
+            }
+            member.record.generation = claim.generation;
+            member.record.incarnation = claim.incarnation;
+            member.state = claim.state;
+            member.accuser = accuser;
+            if before != claim.state {
+                member.state_at = now;
+            }
+            (member.record.id, before)
+        }) else {
+            return;
+        };
+        let (class, change) = match claim.state {
+            State::Alive => (Class::State, Change::Alive),
+            State::Suspect => (Class::State, Change::Suspect),
+            State::Dead => (Class::Urgent, Change::Dead),
+            State::Left => (Class::Urgent, Change::Left),
+        };
+        match claim.state {
+            State::Suspect => {
+                // A new incarnation is a new suspicion.
+                self.detector.cleared(id);
+                let live_count = self.live_count();
+                if let Some(deadline) = self.detector.accused(now, id, accuser, live_count) {
+                    self.timers.arm(deadline, Timer::Suspicion(id));
+                }
+            }
+            State::Alive | State::Dead | State::Left => self.detector.cleared(id),
+        }
+        let returns = matches!(before, State::Dead | State::Left)
+            && matches!(claim.state, State::Alive | State::Suspect);
+        if returns {
+            self.order.insert(id, &mut self.rng);
+        }
+        self.tell(now, id, Kind::State, class);
+        if before != claim.state {
+            self.changed(node, change);
+            self.elect();
+        }
+    }
+
+    /// A record: of this node, of a member, or of somebody new.
+    pub(super) fn take_record(&mut self, now: Instant, record: &OwnedRecord, proof: Proof) {
+        if !is_usable(record.address) || !is_small(&record.name, &record.metadata) {
+            self.stats.refused_record += 1;
+            return;
+        }
+        let id = record.id.short();
+        let known = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
+        match known {
+            Some(known) if known.record.id != record.id => self.stats.refused_id_collision += 1,
+            Some(_) if id == self.local.id() => self.take_own_record(now, record),
+            Some(_) => self.take_known_record(now, id, record),
+            None => self.take_new_record(now, record, proof),
+        }
+    }
+
+    /// Somebody tells what this node is: outbid it unless it is what this node says itself.
+    fn take_own_record(&mut self, now: Instant, record: &OwnedRecord) {
+        let own = &self.local.record;
+        let claim = Standing::of_record(&record.borrow());
+        let edition = Edition::of_record(&record.borrow());
+        let contradicts = edition == self.local.edition()
+            && (record.address, &record.name, &record.metadata)
+                != (own.address, &own.name, &own.metadata);
+        let is_ahead = claim > self.local.standing() || edition > self.local.edition();
+        if (is_ahead || contradicts) && !self.has_left() {
+            self.outbid(now, record.generation, record.incarnation, record.revision);
+        }
+    }
+
+    fn take_known_record(&mut self, now: Instant, id: ShortId, record: &OwnedRecord) {
+        let Some(member) = self.table.get(id) else { return };
+        let claim = Standing::of_record(&record.borrow());
+        let is_newer_claim = claim > member.standing();
+        let is_newer_edition = Edition::of_record(&record.borrow()) > member.edition();
+        if is_newer_claim {
+            self.set_standing(now, id, claim, Bucket::default());
+        }
+        if is_newer_edition {
+            self.table.change(id, |member| {
+                member.record.revision = record.revision;
+                member.record.address = record.address;
+                member.record.name.clone_from(&record.name);
+                member.record.metadata.clone_from(&record.metadata);
+            });
+            self.tell(now, id, Kind::Record, Class::Record);
+            self.changed(record.id, Change::Updated);
+        }
+    }
+
+    fn take_new_record(&mut self, now: Instant, record: &OwnedRecord, proof: Proof) {
+        if self.table.len() >= self.config.members_max {
+            self.stats.refused_members_full += 1;
+            return;
+        }
+        // One process owns an address: the same name there under another id is the same machine
+        // with a new identity. Hearsay does not displace a member that was heard from just now.
+        let rival = self
+            .table
+            .live_at(record.address)
+            .filter(|rival| rival.record.name == record.name && rival.record.id != record.id);
+        if let Some(rival) = rival {
+            let is_fresh = now.since(rival.heard_at) < self.config.probe_interval * 2;
+            if proof == Proof::Told && is_fresh {
+                return;
+            }
+            let rival = rival.id();
+            self.replace(now, rival);
+        }
+        let id = record.id.short();
+        self.table.insert(Member::new(record.clone(), now));
+        self.order.insert(id, &mut self.rng);
+        self.tell(now, id, Kind::Record, Class::Record);
+        self.changed(record.id, Change::Joined);
+        self.elect();
+    }
+
+    /// The member's place was taken: it has left, whatever else is said of it.
+    fn replace(&mut self, now: Instant, id: ShortId) {
+        let Some(member) = self.table.get(id) else { return };
+        let node = member.record.id;
+        let claim = Standing { state: State::Left, ..member.standing() };
+        self.set_standing(now, id, claim, Bucket::default());
+        self.changed(node, Change::Replaced);
+    }
+
+    /// A load announcement; the highest sequence within a generation is the newest.
+    pub(super) fn take_load(
+        &mut self,
+        now: Instant,
+        id: ShortId,
+        generation: u32,
+        sequence: u32,
+        load: Load,
+    ) {
+        let Some(member) = self.table.get(id) else { return };
+        let is_news = generation == member.record.generation
+            && (sequence > member.load_sequence || (sequence == 0 && member.load_sequence == 0))
+            && load != member.load;
+        if !is_news {
+            return;
+        }
+        let node = member.record.id;
+        self.table.change(id, |member| {
+            member.load = load;
+            member.load_sequence = sequence;
+        });
+        if sequence > 0 {
+            self.tell(now, id, Kind::Load, Class::Load);
+        }
+        self.changed(node, Change::Load);
+    }
+
+    /// Raises this node's own numbers above a claim about it, so that its word wins again.
+    fn outbid(&mut self, now: Instant, generation: u32, incarnation: u32, revision: u32) {
+        let own = &mut self.local.record;
+        let before = own.generation;
+        let mut next = incarnation.max(own.incarnation).checked_add(1);
+        if generation > own.generation {
+            own.generation = generation;
+            next = incarnation.checked_add(1);
+        }
+        own.incarnation = next.unwrap_or_else(|| {
+            own.generation = own.generation.saturating_add(1);
+            0
+        });
+        if revision >= own.revision || own.generation > before {
+            own.revision = revision.max(own.revision).saturating_add(1);
+        }
+        let generation = own.generation;
+        let id = own.id;
+        if generation > before {
+            self.events.push_back(Event::Generation(generation));
+        }
+        self.stats.refutations += 1;
+        self.detector.refuted();
+        self.tell(now, self.local.id(), Kind::State, Class::Urgent);
+        if revision > 0 || generation > before {
+            self.tell(now, self.local.id(), Kind::Record, Class::Record);
+        }
+        self.changed(id, Change::Updated);
+    }
+
+    /// The local node's description changed.
+    pub(super) fn revise(&mut self, now: Instant) {
+        self.local.record.revision = self.local.record.revision.saturating_add(1);
+        self.tell(now, self.local.id(), Kind::Record, Class::Record);
+        self.changed(self.local.record.id, Change::Updated);
+    }
+
+    /// Says goodbye: at once to some, who pass it on.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.has_left() {
+            return;
+        }
+        self.local.state = State::Left;
+        self.local.state_at = now;
+        self.probe = None;
+        self.relays.clear();
+        let own = self.own(Kind::State);
+        for index in 0..self.table.live().len().min(FAREWELLS_MAX) {
+            let Some(&id) = self.table.live().get_index(index) else { break };
+            let Some(address) = self.table.get(id).map(|member| member.record.address) else {
+                continue;
+            };
+            self.send(address, Message::Gossip, Some(own), Cargo::Empty);
+        }
+        self.tell(now, self.local.id(), Kind::State, Class::Urgent);
+        self.changed(self.local.record.id, Change::Left);
+        self.elect();
+    }
+
+    /// An operator says that a dead member will not come back.
+    pub(super) fn dismiss(&mut self, now: Instant, id: ShortId) {
+        let Some(member) = self.table.get(id) else { return };
+        if member.state == State::Dead {
+            let claim = Standing { state: State::Left, ..member.standing() };
+            self.set_standing(now, id, claim, Bucket::default());
+        }
+    }
+
+    /// Bully without messages: the highest id among the live members leads in every view that
+    /// holds the same members.
+    pub(super) fn elect(&mut self) {
+        let others = self.table.highest_live_id();
+        let own = self.local.is_live().then_some(self.local.record.id);
+        let leader = if own.is_some() { others.max(own) } else { None };
+        if leader != self.leader {
+            self.leader = leader;
+            self.term = self.term.saturating_add(1);
+            self.events.push_back(Event::Leader { id: leader, term: self.term });
+        }
+    }
+
+    /// Keeps the higher of two counts of leaders. A forged one cannot exhaust the number.
+    pub(super) fn raise_term(&mut self, term: u64) {
+        if term > self.term && term < TERM_MAX {
+            self.term = term;
+            self.events.push_back(Event::Leader { id: self.leader, term });
+        }
+    }
+
+    pub(super) const fn own(&self, kind: Kind) -> Topic {
+        Topic { id: self.local.id(), kind }
+    }
+}
+
+/// Members that a leaving node tells itself; the others hear it from them.
+const FAREWELLS_MAX: usize = 32;
+
+/// Terms beyond this are not believed: it leaves room for a change of leader each microsecond for
+/// half a million years.
+const TERM_MAX: u64 = 1 << 63;

@@ -1,0 +1,234 @@
+//! What the engine does when time has passed.
+
+use astromesh_wire::{Bucket, Message, ShortId, State};
+
+use super::{Cargo, Engine};
+use crate::detector::Verdict;
+use crate::io::Change;
+use crate::precedence::Standing;
+use crate::probe::Probe;
+use crate::time::Instant;
+use crate::timers::Timer;
+
+impl Engine {
+    /// Does what is due. Datagrams that were already waiting belong before this call.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_stall =
+            self.timers.next_at().is_some_and(|due| now.since(due) >= self.config.stall_threshold);
+        if is_stall {
+            self.recover_from_stall(now);
+        }
+        // Timers that a handler arms for now or earlier wait for the next call: no endless loop.
+        let mut budget = TIMERS_PER_CALL_MAX;
+        while budget > 0
+            && let Some((at, timer)) = self.timers.pop_due(now)
+        {
+            budget -= 1;
+            self.fire(now, at, timer);
+        }
+    }
+
+    fn fire(&mut self, now: Instant, at: Instant, timer: Timer) {
+        match timer {
+            Timer::Probe => self.end_probe_interval(now, at),
+            Timer::ProbeTimeout(sequence) => self.probe_indirectly(sequence),
+            Timer::Relay(sequence) => self.end_relay(now, sequence),
+            Timer::Suspicion(id) => self.decide(now, id),
+            Timer::Gossip => self.gossip(now, at),
+            Timer::DeadProbe => self.probe_dead(now),
+            Timer::Reap => self.reap(now),
+        }
+    }
+
+    /// The process was stopped, or the machine slept: silence in that time proves nothing.
+    fn recover_from_stall(&mut self, now: Instant) {
+        self.stats.stalls += 1;
+        self.probe = None;
+        self.relays.clear();
+        self.detector.stalled(now);
+    }
+
+    fn end_probe_interval(&mut self, now: Instant, at: Instant) {
+        if let Some(probe) = self.probe.take() {
+            self.probe_failed(now, &probe);
+        }
+        let interval = self.config.probe_interval * self.detector.patience();
+        // From when it was due, so that the rhythm does not drift; unless the host is far behind.
+        let next = at + interval;
+        self.timers.arm(if next > now { next } else { now + interval }, Timer::Probe);
+        if !self.has_left() {
+            self.start_probe(now);
+        }
+    }
+
+    fn start_probe(&mut self, now: Instant) {
+        let table = &self.table;
+        let target = self
+            .order
+            .next(&mut self.rng, |id| table.get(id).is_some_and(crate::member::Member::is_live));
+        let Some(target) = target else { return };
+        let Some(address) = self.table.get(target).map(|member| member.record.address) else {
+            return;
+        };
+        let sequence = self.take_sequence();
+        self.stats.probes += 1;
+        let ping = self.ping(target, sequence);
+        self.send(address, ping, self.notice_for(target), Cargo::News);
+        self.probe = Some(Probe { target, sequence, sent_at: now, relays: Vec::new(), nacks: 0 });
+        let patience = self.detector.patience();
+        self.timers.arm(now + self.config.probe_timeout * patience, Timer::ProbeTimeout(sequence));
+    }
+
+    /// No answer to the direct ping so far: others try too, and it is sent once more.
+    fn probe_indirectly(&mut self, sequence: u16) {
+        let Some(target) = self
+            .probe
+            .as_ref()
+            .filter(|probe| probe.sequence == sequence)
+            .map(|probe| probe.target)
+        else {
+            return;
+        };
+        let relays = self.choose(self.config.indirect_probe_count, Some(target));
+        for &relay in &relays {
+            let Some(address) = self.table.get(relay).map(|member| member.record.address) else {
+                continue;
+            };
+            self.stats.probes_indirect += 1;
+            self.send(address, Message::PingReq { target, sequence }, None, Cargo::News);
+        }
+        if let Some(address) = self.table.get(target).map(|member| member.record.address) {
+            let ping = self.ping(target, sequence);
+            self.send(address, ping, self.notice_for(target), Cargo::News);
+        }
+        if let Some(probe) = &mut self.probe {
+            probe.relays = relays;
+        }
+    }
+
+    fn probe_failed(&mut self, now: Instant, probe: &Probe) {
+        self.stats.probes_failed += 1;
+        self.detector.probe_failed(probe.relays.len(), probe.nacks);
+        let Some(member) = self.table.get(probe.target) else { return };
+        let accuser = Bucket::of(self.local.id());
+        match member.state {
+            State::Alive => {
+                let claim = Standing { state: State::Suspect, ..member.standing() };
+                self.stats.suspicions += 1;
+                self.set_standing(now, probe.target, claim, accuser);
+            }
+            State::Suspect => {
+                let update = astromesh_wire::StateUpdate {
+                    id: probe.target,
+                    state: State::Suspect,
+                    accuser,
+                    generation: member.record.generation,
+                    incarnation: member.record.incarnation,
+                };
+                self.take_state(now, &update);
+            }
+            State::Dead | State::Left => {}
+        }
+    }
+
+    fn end_relay(&mut self, now: Instant, sequence: u16) {
+        if let Some(relay) = self.relays.expired(sequence) {
+            let nack = Message::Nack { sequence: relay.sequence };
+            self.send(relay.requester, nack, None, Cargo::News);
+            // A late answer is still passed on for a while.
+            self.timers.arm(now + self.config.probe_interval, Timer::Relay(sequence));
+        }
+    }
+
+    /// The timer of a suspicion fired.
+    fn decide(&mut self, now: Instant, id: ShortId) {
+        match self.detector.verdict(now, id) {
+            Verdict::None => {}
+            Verdict::Wait(until) => self.timers.arm(until, Timer::Suspicion(id)),
+            Verdict::Dead => {
+                let Some(member) = self.table.get(id) else { return };
+                if member.state != State::Suspect || self.has_left() {
+                    return;
+                }
+                let claim = Standing { state: State::Dead, ..member.standing() };
+                self.stats.deaths += 1;
+                self.set_standing(now, id, claim, Bucket::of(self.local.id()));
+            }
+        }
+    }
+
+    /// Pushes news to a few members, and goes on while there is any.
+    fn gossip(&mut self, now: Instant, at: Instant) {
+        if self.gossip_at != Some(at) {
+            return;
+        }
+        self.gossip_at = None;
+        if self.news.is_empty() {
+            return;
+        }
+        for id in self.choose(self.config.gossip_fanout, None) {
+            if let Some(address) = self.table.get(id).map(|member| member.record.address) {
+                self.send(address, Message::Gossip, self.notice_for(id), Cargo::News);
+            }
+        }
+        // Alone there is nobody to tell; news waits for the first member.
+        if !self.table.live().is_empty() {
+            self.arm_gossip(now + self.config.gossip_interval);
+        }
+    }
+
+    /// One of the dead may be back: the ping tells it what is held against it.
+    fn probe_dead(&mut self, now: Instant) {
+        self.timers.arm(now + self.config.dead_probe_interval, Timer::DeadProbe);
+        let dead = self.table.dead();
+        if dead.is_empty() || self.has_left() {
+            return;
+        }
+        let Some(&id) = dead.get_index(self.rng.usize(..dead.len())) else { return };
+        let Some(address) = self.table.get(id).map(|member| member.record.address) else { return };
+        let sequence = self.take_sequence();
+        self.stats.probes_dead += 1;
+        let ping = self.ping(id, sequence);
+        self.send(address, ping, self.notice_for(id), Cargo::Empty);
+    }
+
+    fn reap(&mut self, now: Instant) {
+        let again = self.config.reap_after / super::REAPS_PER_LIFETIME;
+        self.timers.arm(now + again, Timer::Reap);
+        let gone: Vec<ShortId> = self
+            .table
+            .iter()
+            .filter(|member| !member.is_live())
+            .filter(|member| now.since(member.state_at) >= self.config.reap_after)
+            .map(crate::member::Member::id)
+            .collect();
+        for id in gone {
+            if let Some(member) = self.table.remove(id) {
+                self.changed(member.record.id, Change::Reaped);
+            }
+        }
+    }
+
+    /// Up to `count` different live members, chosen at random, without `except`.
+    fn choose(&mut self, count: usize, except: Option<ShortId>) -> Vec<ShortId> {
+        let live = self.table.live();
+        let mut chosen = Vec::with_capacity(count);
+        if live.len() <= count.saturating_mul(2) {
+            chosen.extend(live.iter().copied().filter(|&id| Some(id) != except));
+            self.rng.shuffle(&mut chosen);
+            chosen.truncate(count);
+            return chosen;
+        }
+        // Far more members than wanted: drawing again is cheap and does not depend on their number.
+        while chosen.len() < count {
+            let Some(&id) = live.get_index(self.rng.usize(..live.len())) else { break };
+            if Some(id) != except && !chosen.contains(&id) {
+                chosen.push(id);
+            }
+        }
+        chosen
+    }
+}
+
+/// Timers handled in one call at most. Those left over are due at once again.
+const TIMERS_PER_CALL_MAX: usize = 100_000;

@@ -1,0 +1,107 @@
+//! What passes between engine and host besides datagrams.
+
+use std::net::SocketAddr;
+
+use astromesh_wire::{Load, NodeId, State};
+use bytes::Bytes;
+
+use crate::member::OwnedRecord;
+
+/// What the host wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Take in what another node told over HTTP.
+    Merge {
+        /// Its claims.
+        claims: Vec<Claim>,
+        /// Its count of leaders; the higher one is kept.
+        term: u64,
+        /// How far to believe it.
+        origin: Origin,
+    },
+    /// The local node's metadata, if it changed.
+    SetMetadata(Bytes),
+    /// Where others reach the local node, if it changed.
+    SetAddress(SocketAddr),
+    /// How busy the local node is, if it changed.
+    SetLoad(Load),
+    /// Probe this member next: somebody has reason to doubt it.
+    Probe(NodeId),
+    /// Say goodbye. From now on the engine only tells whoever asks that it has left.
+    Leave,
+    /// An operator says that this dead member will not come back: shown as left from now on.
+    /// Ignored for members that are not dead.
+    Dismiss(NodeId),
+}
+
+/// What another node said of a member over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The member.
+    pub record: OwnedRecord,
+    /// Its state.
+    pub state: State,
+    /// Its load.
+    pub load: Load,
+}
+
+/// How a claim came here, which decides how far it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The answer of a seed to our join: taken in as it is, and not spread, for the seed's side
+    /// knows it already.
+    Join,
+    /// The answer to our own comparison of views: taken in and spread; a death only as a
+    /// suspicion, so that the member can refute.
+    Sync,
+    /// Sent to us unasked: who is not known here must first answer a ping.
+    Unasked,
+}
+
+/// What the host should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something about a member (or the local one) changed.
+    Member {
+        /// The member.
+        id: NodeId,
+        /// What changed.
+        change: Change,
+    },
+    /// Another member leads, or the term rose.
+    Leader {
+        /// The highest id among the live; `None` when the local member has left.
+        id: Option<NodeId>,
+        /// Counts the leaders this view has seen.
+        term: u64,
+    },
+    /// The generation of the local member had to rise; keep it, so that it never falls.
+    Generation(u32),
+    /// Views have differed for too long: exchange them in full with this member.
+    SyncWanted(NodeId),
+    /// Somebody sends datagrams under this node's id.
+    OwnIdSeen(SocketAddr),
+}
+
+/// What changed about a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// New here.
+    Joined,
+    /// Not doubted any more, or back from the dead.
+    Alive,
+    /// Doubted.
+    Suspect,
+    /// Dead.
+    Dead,
+    /// Said goodbye.
+    Left,
+    /// A new node with the same name and address took its place; shown as left.
+    Replaced,
+    /// Address, name or metadata changed.
+    Updated,
+    /// Load changed.
+    Load,
+    /// Forgotten.
+    Reaped,
+}

@@ -1,0 +1,99 @@
+//! Counters: what came, what went, and each refusal by its reason.
+
+use astromesh_wire::Rejection;
+
+macro_rules! stats {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Counters since the engine was made. They only grow.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Stats {
+            /// Name and value of each counter, in the order of their declaration.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Datagrams handed in, the rejected ones included.
+    datagrams_received,
+    /// Their bytes of UDP payload.
+    bytes_received,
+    /// Datagrams handed out.
+    datagrams_sent,
+    /// Their bytes of UDP payload.
+    bytes_sent,
+    /// Rejected: more than 1,200 bytes.
+    rejected_oversize,
+    /// Rejected: shorter than a header.
+    rejected_truncated,
+    /// Rejected: does not start like one of ours.
+    rejected_garbage,
+    /// Rejected: a version not known here.
+    rejected_version,
+    /// Rejected: the checksum does not match.
+    rejected_checksum,
+    /// Rejected: valid under the tag of another cluster, the same as in the mismatch before.
+    rejected_cluster,
+    /// Rejected: encrypted.
+    rejected_sealed,
+    /// Rejected: right checksum, wrong content.
+    rejected_malformed,
+    /// Not used: sent under this node's own id.
+    ignored_own_id,
+    /// Not used: news or requests from somebody who is no member here.
+    ignored_stranger,
+    /// Not inserted: the table is full.
+    refused_members_full,
+    /// Not inserted: another member has the same 40-bit id.
+    refused_id_collision,
+    /// Not inserted: address without port or unspecified, or too long a name.
+    refused_record,
+    /// Not verified: too many unverified members at once.
+    refused_candidates_full,
+    /// Not relayed: too many pings on behalf of others at once.
+    refused_relays_full,
+    /// Probes started.
+    probes,
+    /// Probes that nobody answered in time.
+    probes_failed,
+    /// Pings asked of others.
+    probes_indirect,
+    /// Pings to the dead.
+    probes_dead,
+    /// Suspicions raised by this node.
+    suspicions,
+    /// Members declared dead by this node.
+    deaths,
+    /// Claims about this node that it outbid.
+    refutations,
+    /// Times the host stood still and verdicts were dropped.
+    stalls,
+    /// Full comparisons of views that were asked for.
+    syncs,
+}
+
+impl Stats {
+    /// Counts a rejected datagram. `last_tag` remembers the tag of the mismatch before.
+    pub fn reject(&mut self, rejection: Rejection, last_tag: &mut Option<u32>) {
+        let counter = match rejection {
+            Rejection::Oversize => &mut self.rejected_oversize,
+            Rejection::Truncated => &mut self.rejected_truncated,
+            Rejection::Magic => &mut self.rejected_garbage,
+            Rejection::Version(_) => &mut self.rejected_version,
+            // Damage gives a random tag, another cluster always the same.
+            Rejection::Checksum { tag } if last_tag.replace(tag) == Some(tag) => {
+                &mut self.rejected_cluster
+            }
+            Rejection::Checksum { .. } => &mut self.rejected_checksum,
+            Rejection::Sealed => &mut self.rejected_sealed,
+            Rejection::Malformed => &mut self.rejected_malformed,
+        };
+        *counter += 1;
+    }
+}
