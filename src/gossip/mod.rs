@@ -1,1 +1,245 @@
-//! gossip.
+//! I/O around the membership engine.
+//!
+//! Owns the gossip socket and the thread it is served on, the node's identity on disk, the address
+//! it advertises, and the HTTP calls to other nodes that membership needs: join and the comparison
+//! of views. Refuses to decide anything about membership (that is `astromesh-swim`) or about
+//! requests (that is `routing`).
+//!
+//! * [`identity`]: id and generation, kept across restarts
+//! * [`address`]: where others reach this node
+//! * [`json`]: members as JSON and back
+//! * [`load`]: what to announce of the node's load, and when
+//! * `socket`, `thread`: the UDP socket and the loop that drives the engine
+//! * `view`: from the engine's members to a snapshot of the directory
+//! * `http`: join and comparison of views
+
+pub mod address;
+mod http;
+pub mod identity;
+pub mod json;
+pub mod load;
+mod socket;
+mod thread;
+mod view;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use astromesh_swim::{Claim, Command, Config, Origin};
+use astromesh_wire::{ClusterTag, Metadata, NodeId, Service};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::directory::{self, Reader};
+use address::Address;
+use identity::Identity;
+
+/// Requests that may wait for the gossip thread. It takes them in within microseconds; only a
+/// flood over HTTP fills this, and then its senders wait.
+const REQUESTS_MAX: usize = 256;
+
+/// What the gossip of a node needs to start.
+#[derive(Debug)]
+pub struct Setup {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Its label.
+    pub name: String,
+    /// The mesh it belongs to.
+    pub cluster: String,
+    /// Where the socket is bound.
+    pub bind: SocketAddr,
+    /// Where others reach it, as far as that is known before the first contact.
+    pub address: Address,
+    /// The port of its HTTP server, as others reach it.
+    pub http_port: u16,
+    /// What it offers.
+    pub services: Vec<Service>,
+    /// Agent runs in flight on this node.
+    pub active_requests: watch::Receiver<u32>,
+    /// Base URLs of the seeds.
+    pub seeds: Vec<url::Url>,
+    /// Settings of the engine.
+    pub config: Config,
+}
+
+/// The gossip thread and its HTTP tasks, as seen from the rest of the node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    directory: Reader,
+    cluster: Arc<str>,
+}
+
+/// The gossip of this node has ended, because the node is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mesh part of this node has stopped")]
+pub struct Stopped;
+
+/// What the rest of the node asks of the gossip thread.
+#[derive(Debug)]
+enum Request {
+    /// For the engine.
+    Command(Command),
+    /// This node serves these agents.
+    Agents(Vec<String>),
+    /// Somebody reached this node, or saw it, at this address.
+    Observed(IpAddr),
+    /// The agents of a member that has too many for its record.
+    AgentsOf(NodeId, Vec<String>),
+    /// The counters, by name.
+    Counters(oneshot::Sender<BTreeMap<String, u64>>),
+    /// Say goodbye, let it spread for a moment, and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Everything that runs for the mesh; dropped, its HTTP tasks end and the thread follows.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Binds the socket, starts the gossip thread and the task that joins the mesh.
+///
+/// # Errors
+/// The socket cannot be bound, or the thread not be started.
+pub fn start(setup: Setup) -> io::Result<Running> {
+    let socket = socket::bind(setup.bind)?;
+    let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+    let (wants, wanted) = mpsc::channel(http::WANTS_MAX);
+    let cluster: Arc<str> = setup.cluster.as_str().into();
+    let seeds = setup.seeds.clone();
+    let metadata = Metadata {
+        http_port: setup.http_port,
+        services: setup.services.clone(),
+        agents: astromesh_wire::Agents::Listed(Vec::new()),
+    };
+    let tag = ClusterTag::of(&cluster);
+    let start = thread::Start { setup, socket, tag, metadata, inbox, wants };
+    let directory = thread::spawn(start)?;
+    let handle = Handle { requests, directory, cluster };
+    let tasks = vec![
+        tokio::spawn(http::join(handle.clone(), seeds)),
+        tokio::spawn(http::answer_wants(handle.clone(), wanted)),
+    ];
+    Ok(Running { handle, tasks })
+}
+
+impl Running {
+    /// For the rest of the node.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Leaves the mesh and ends; returns when the goodbye has had a moment to spread.
+    pub async fn stop(mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let (done, wait) = oneshot::channel();
+        if self.handle.requests.send(Request::Stop(done)).await.is_ok() {
+            // An error means that the thread has ended already, which is what we wait for.
+            wait.await.unwrap_or(());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Handle {
+    /// The mesh as this node sees it.
+    #[must_use]
+    pub const fn directory(&self) -> &Reader {
+        &self.directory
+    }
+
+    /// Name of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Takes in what another node told over HTTP.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn merge(
+        &self,
+        claims: Vec<Claim>,
+        term: u64,
+        origin: Origin,
+    ) -> Result<(), Stopped> {
+        self.request(Request::Command(Command::Merge { claims, term, origin })).await
+    }
+
+    /// This node serves these agents from now on.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn set_agents(&self, agents: Vec<String>) -> Result<(), Stopped> {
+        self.request(Request::Agents(agents)).await
+    }
+
+    /// Somebody reached this node at this address, or a seed saw it there.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn observed(&self, ip: IpAddr) -> Result<(), Stopped> {
+        self.request(Request::Observed(ip)).await
+    }
+
+    /// Takes this node out of the mesh; returns when its own view says so.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn leave(&self) -> Result<(), Stopped> {
+        self.request(Request::Command(Command::Leave)).await?;
+        let mut directory = self.directory.clone();
+        while !has_left(&directory.snapshot()) {
+            directory.changed().await.ok_or(Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody has reason to doubt this member: it is probed next. If it is dead already, an
+    /// operator says with this that it will not come back.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn doubt(&self, id: NodeId) -> Result<(), Stopped> {
+        self.request(Request::Command(Command::Dismiss(id))).await?;
+        self.request(Request::Command(Command::Probe(id))).await
+    }
+
+    /// The engine's counters by name.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn counters(&self) -> Result<BTreeMap<String, u64>, Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::Counters(sender)).await?;
+        receiver.await.map_err(|_| Stopped)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Stopped> {
+        self.requests.send(request).await.map_err(|_| Stopped)
+    }
+}
+
+/// Whether the local member of this snapshot has left the mesh.
+#[must_use]
+pub fn has_left(snapshot: &directory::Snapshot) -> bool {
+    snapshot
+        .member(snapshot.local)
+        .is_some_and(|member| member.state == astromesh_wire::State::Left)
+}

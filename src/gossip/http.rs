@@ -1,0 +1,287 @@
+//! Join and comparison of views: the HTTP calls to other nodes that membership needs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use astromesh_swim::{Claim, Origin};
+use astromesh_wire::NodeId;
+use reqwest::Client;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use url::Url;
+
+use super::{Handle, Request, has_left, json};
+use crate::api::types::{GossipBody, MeshState};
+
+/// What the gossip thread wants to know from another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Its whole view, in exchange for ours.
+    Comparison(NodeId),
+    /// Its agents, which are too many for its record.
+    Agents(NodeId),
+}
+
+/// Wants that may wait; they come again if they are dropped.
+pub(super) const WANTS_MAX: usize = 64;
+
+/// Time for one call to another node.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time to connect to another node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The largest answer that is read: some 30,000 members.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// First and longest wait between tries while no seed has answered, or while this node is alone.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Wait between two rounds over the seeds once the mesh is found: for a seed that was replaced, or
+/// a part of the mesh that lost sight of this one.
+const REVISIT: Duration = Duration::from_secs(60);
+
+/// Addresses of one seed that are tried in a round.
+const ADDRESSES_MAX: usize = 16;
+
+/// Why a seed did not help.
+#[derive(Debug, thiserror::Error)]
+enum JoinError {
+    #[error("cannot resolve the host: {0}")]
+    Resolve(std::io::Error),
+    #[error("{0}")]
+    Call(#[from] CallError),
+    #[error("every address of the seed is this node itself")]
+    Itself,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error("{}", chain(.0))]
+    Http(#[from] reqwest::Error),
+    #[error("answered {0}")]
+    Status(reqwest::StatusCode),
+    #[error("the answer is larger than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("the answer is not what was asked for: {0}")]
+    Shape(#[from] serde_json::Error),
+}
+
+/// An error with its causes: the outermost alone says little.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Joins the mesh through the seeds, and keeps asking them for as long as the node runs.
+pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
+    if seeds.is_empty() {
+        return;
+    }
+    let mut wait = RETRY_FIRST;
+    let mut has_joined = false;
+    let mut failures: u32 = 0;
+    let mut largest = 1;
+    loop {
+        if has_left(&handle.directory.snapshot()) {
+            return;
+        }
+        let mut answered = false;
+        for seed in &seeds {
+            match join_one(&handle, seed, has_joined).await {
+                Ok(()) => answered = true,
+                Err(error) => debug!(%seed, %error, "a seed did not answer"),
+            }
+        }
+        let live = live_count(&handle);
+        largest = largest.max(live);
+        if answered && !has_joined {
+            has_joined = true;
+            info!(members = live, "joined the mesh");
+        }
+        if !answered {
+            failures = failures.saturating_add(1);
+            if failures == FAILURES_BEFORE_WARNING && !has_joined {
+                warn!(
+                    seeds = ?seeds.iter().map(Url::as_str).collect::<Vec<_>>(),
+                    "no seed has answered so far; serving alone and trying on. Check that \
+                     spec.mesh.seeds (ASTROMESH_SEEDS) names reachable nodes"
+                );
+            }
+        }
+        // In a hurry while alone or after a fifth of the mesh went out of sight.
+        let is_whole = answered && live > 1 && live * 5 >= largest * 4;
+        wait = if is_whole { REVISIT } else { (wait * 2).min(RETRY_MAX) };
+        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+        if is_whole {
+            largest = live;
+            wait = RETRY_FIRST;
+        }
+    }
+}
+
+/// Rounds without an answer before an operator is told.
+const FAILURES_BEFORE_WARNING: u32 = 5;
+
+fn live_count(handle: &Handle) -> usize {
+    let snapshot = handle.directory.snapshot();
+    snapshot.members.iter().filter(|member| is_live(member)).count()
+}
+
+const fn is_live(member: &crate::directory::Member) -> bool {
+    matches!(member.state, astromesh_wire::State::Alive | astromesh_wire::State::Suspect)
+}
+
+/// Joins through the first address of a seed that answers and is not this node.
+async fn join_one(handle: &Handle, seed: &Url, has_joined: bool) -> Result<(), JoinError> {
+    let mut last = JoinError::Itself;
+    for address in resolve(seed).await.map_err(JoinError::Resolve)?.into_iter().take(ADDRESSES_MAX)
+    {
+        let snapshot = handle.directory.snapshot();
+        let Some(local) = snapshot.member(snapshot.local) else { return Ok(()) };
+        let own = json::node(local, snapshot.leader);
+        match call::<_, MeshState>(seed, Some(address), "v1/mesh/join", &own).await {
+            Ok(state) if state.this_node.as_deref() == Some(own.node_id.as_str()) => {}
+            Ok(state) => {
+                let origin = if has_joined { Origin::Sync } else { Origin::Join };
+                adopt(handle, &state, origin).await;
+                if let Some(ip) = state.observed_ip.as_deref().and_then(|ip| ip.parse().ok()) {
+                    observed(handle, ip).await;
+                }
+                return Ok(());
+            }
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+/// The addresses of a seed, asked for anew each time.
+async fn resolve(seed: &Url) -> std::io::Result<Vec<SocketAddr>> {
+    let host = seed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = seed.port_or_known_default().unwrap_or(80);
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+async fn observed(handle: &Handle, ip: IpAddr) {
+    if handle.observed(ip).await.is_err() {
+        debug!("the node is stopping");
+    }
+}
+
+/// Takes in the view of another node.
+async fn adopt(handle: &Handle, state: &MeshState, origin: Origin) {
+    let claims = claims(&state.nodes);
+    if handle.merge(claims, state.term, origin).await.is_err() {
+        debug!("the node is stopping");
+    }
+}
+
+fn claims(nodes: &[crate::api::types::Node]) -> Vec<Claim> {
+    let claim = |node| match json::claim(node) {
+        Ok(claim) => Some(claim),
+        Err(error) => {
+            warn!(node.id = %node.node_id, %error, "ignoring a node in another node's view");
+            None
+        }
+    };
+    nodes.iter().filter_map(claim).collect()
+}
+
+/// Does what the gossip thread wants, one after the other.
+pub(super) async fn answer_wants(handle: Handle, mut wanted: mpsc::Receiver<Want>) {
+    while let Some(want) = wanted.recv().await {
+        let result = match want {
+            Want::Comparison(id) => compare(&handle, id).await,
+            Want::Agents(id) => ask_agents(&handle, id).await,
+        };
+        if let Err(error) = result {
+            debug!(?want, %error, "another node did not answer");
+        }
+    }
+}
+
+/// Exchanges whole views with a member.
+async fn compare(handle: &Handle, id: NodeId) -> Result<(), CallError> {
+    let snapshot = handle.directory.snapshot();
+    let Some(url) = member_url(handle, id) else { return Ok(()) };
+    let own = GossipBody { nodes: json::state(&snapshot).nodes };
+    let theirs: GossipBody = call(&url, None, "v1/mesh/gossip", &own).await?;
+    if handle.merge(claims(&theirs.nodes), 0, Origin::Sync).await.is_err() {
+        debug!("the node is stopping");
+    }
+    Ok(())
+}
+
+/// Asks a member for its own agents.
+async fn ask_agents(handle: &Handle, id: NodeId) -> Result<(), CallError> {
+    let Some(url) = member_url(handle, id) else { return Ok(()) };
+    let response = client(&url, None)?.get(at(&url, "v1/mesh/state")).send().await?;
+    let state: MeshState = read(response).await?;
+    let id_text = id.to_string();
+    if let Some(node) = state.nodes.into_iter().find(|node| node.node_id == id_text)
+        && handle.request(Request::AgentsOf(id, node.agents)).await.is_err()
+    {
+        debug!("the node is stopping");
+    }
+    Ok(())
+}
+
+fn member_url(handle: &Handle, id: NodeId) -> Option<Url> {
+    let snapshot = handle.directory.snapshot();
+    snapshot.member(id).and_then(|member| Url::parse(&member.url).ok())
+}
+
+/// One POST to another node.
+async fn call<B: Serialize + Sync, T: DeserializeOwned>(
+    base: &Url,
+    address: Option<SocketAddr>,
+    path: &str,
+    body: &B,
+) -> Result<T, CallError> {
+    let response = client(base, address)?.post(at(base, path)).json(body).send().await?;
+    read(response).await
+}
+
+/// A client for one call. Calls are rare (seconds to minutes apart) and must see changed names and
+/// addresses, so nothing is pooled.
+fn client(base: &Url, address: Option<SocketAddr>) -> reqwest::Result<Client> {
+    let mut builder = Client::builder()
+        .timeout(CALL_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .no_proxy();
+    if let (Some(address), Some(host)) = (address, base.host_str()) {
+        builder = builder.resolve(host, address);
+    }
+    builder.build()
+}
+
+/// The URL of a path below a base URL, which may end in a slash or not.
+fn at(base: &Url, path: &str) -> String {
+    format!("{}/{path}", base.as_str().trim_end_matches('/'))
+}
+
+/// Reads an answer up to its limit.
+async fn read<T: DeserializeOwned>(mut response: reqwest::Response) -> Result<T, CallError> {
+    if !response.status().is_success() {
+        return Err(CallError::Status(response.status()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(CallError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(serde_json::from_slice(&body)?)
+}

@@ -1,0 +1,356 @@
+//! The gossip thread: the loop that feeds the engine and drains it.
+//!
+//! It runs on an OS thread of its own with a runtime of its own, so that nothing an agent does can
+//! make a healthy node look dead. The socket is always emptied before timers are handled.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
+use astromesh_wire::{Agents, ClusterTag, Metadata, NodeId};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+use super::address::Observation;
+use super::http::Want;
+use super::load::Meter;
+use super::view::{Clock, View};
+use super::{Request, Setup, socket};
+use crate::directory::{self, Publisher, Reader};
+
+/// What the thread starts with.
+pub(super) struct Start {
+    pub(super) setup: Setup,
+    pub(super) socket: UdpSocket,
+    pub(super) tag: ClusterTag,
+    pub(super) metadata: Metadata,
+    pub(super) inbox: mpsc::Receiver<Request>,
+    pub(super) wants: mpsc::Sender<Want>,
+}
+
+/// Larger than any datagram of ours, so that an oversize one is seen to be one.
+const RECEIVE_BYTES: usize = 2_048;
+
+/// Datagrams taken in before the loop looks after everything else.
+const RECEIVES_PER_TURN_MAX: usize = 4_096;
+
+/// Least time between two snapshots: changes that come together are published together.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long a goodbye may spread before the thread ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// Least time between two warnings about the same nuisance.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Starts the thread; the reader holds the first snapshot already.
+pub(super) fn spawn(start: Start) -> io::Result<Reader> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let clock = Clock::start();
+    let Start { setup, socket, tag, metadata, inbox, wants } = start;
+    let record = OwnedRecord {
+        id: setup.identity.id(),
+        generation: setup.identity.generation(),
+        incarnation: 0,
+        revision: 1,
+        address: setup.address.socket,
+        name: setup.name.clone(),
+        metadata: Bytes::from(metadata.encode()),
+    };
+    let seed = fastrand::u64(..);
+    let engine = Engine::new(clock.now(), setup.config.clone(), tag, record, seed);
+    let mut view = View::new(clock);
+    let (publisher, reader) = directory::channel(view.snapshot(&engine, &[]));
+    let socket = {
+        let _inside = runtime.enter();
+        tokio::net::UdpSocket::from_std(socket)?
+    };
+    let is_ipv6 = socket.local_addr()?.is_ipv6();
+    let gossip = Gossip {
+        meter: Meter::new(std::time::Instant::now()),
+        setup,
+        engine,
+        socket,
+        is_ipv6,
+        clock,
+        view,
+        publisher,
+        published_at: std::time::Instant::now(),
+        is_dirty: false,
+        metadata,
+        agents: Vec::new(),
+        inbox,
+        wants,
+        buffer: BytesMut::new(),
+        send_errors: 0,
+        own_id_warned_at: None,
+        address_warned: false,
+        farewell: None,
+    };
+    std::thread::Builder::new()
+        .name("gossip".to_owned())
+        .spawn(move || runtime.block_on(gossip.run()))?;
+    Ok(reader)
+}
+
+struct Gossip {
+    setup: Setup,
+    engine: Engine,
+    socket: tokio::net::UdpSocket,
+    is_ipv6: bool,
+    clock: Clock,
+    view: View,
+    publisher: Publisher,
+    published_at: std::time::Instant,
+    /// Something changed since the last snapshot.
+    is_dirty: bool,
+    meter: Meter,
+    metadata: Metadata,
+    /// This node's agents, also when they are too many for the metadata.
+    agents: Vec<String>,
+    inbox: mpsc::Receiver<Request>,
+    wants: mpsc::Sender<Want>,
+    buffer: BytesMut,
+    send_errors: u64,
+    own_id_warned_at: Option<std::time::Instant>,
+    address_warned: bool,
+    farewell: Option<Farewell>,
+}
+
+/// The node is stopping.
+struct Farewell {
+    done: oneshot::Sender<()>,
+    until: std::time::Instant,
+}
+
+impl Gossip {
+    async fn run(mut self) {
+        let mut datagram = [0; RECEIVE_BYTES];
+        loop {
+            self.receive(&mut datagram);
+            let now = self.clock.now();
+            if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+                self.engine.handle_timeout(now);
+            }
+            self.announce_load();
+            self.drain();
+            self.publish_if_due();
+            if self.has_said_goodbye() {
+                break;
+            }
+            let wake = tokio::time::Instant::from_std(self.next_wake());
+            tokio::select! {
+                ready = self.socket.readable() => {
+                    if let Err(error) = ready {
+                        error!(%error, "the gossip socket failed");
+                        break;
+                    }
+                }
+                request = self.inbox.recv() => match request {
+                    Some(request) => self.take(request),
+                    None => break,
+                },
+                // While the load is watched, its sender lives in the setup's node.
+                Ok(()) = self.setup.active_requests.changed() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        if let Some(farewell) = self.farewell.take() {
+            // Nobody waits any more if this fails.
+            farewell.done.send(()).unwrap_or(());
+        }
+    }
+
+    fn next_wake(&self) -> std::time::Instant {
+        let active = *self.setup.active_requests.borrow();
+        let mut wake = self.meter.next_poll(active);
+        if let Some(due) = self.engine.poll_timeout() {
+            wake = wake.min(self.clock.std(due));
+        }
+        if self.is_dirty {
+            wake = wake.min(self.published_at + PUBLISH_INTERVAL);
+        }
+        wake
+    }
+
+    fn receive(&mut self, datagram: &mut [u8]) {
+        for _ in 0..RECEIVES_PER_TURN_MAX {
+            match self.socket.try_recv_from(datagram) {
+                Ok((length, from)) => {
+                    let bytes = datagram.get(..length).unwrap_or_default();
+                    let from = socket::source(from);
+                    self.engine.handle_datagram(self.clock.now(), from, bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    debug!(%error, "receiving a datagram failed");
+                    break;
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(to) = self.engine.poll_transmit(&mut self.buffer) {
+            let to = socket::destination(to, self.is_ipv6);
+            // A full send buffer or an unreachable network is loss; the protocol bears loss.
+            if let Err(error) = self.socket.try_send_to(&self.buffer, to) {
+                self.send_errors += 1;
+                debug!(%error, %to, "sending a datagram failed");
+            }
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.is_dirty = true;
+            self.heed(&event);
+        }
+    }
+
+    fn publish_if_due(&mut self) {
+        if self.is_dirty && self.published_at.elapsed() >= PUBLISH_INTERVAL {
+            self.publisher.publish(self.view.snapshot(&self.engine, &self.agents));
+            self.published_at = std::time::Instant::now();
+            self.is_dirty = false;
+        }
+    }
+
+    fn announce_load(&mut self) {
+        let active = *self.setup.active_requests.borrow_and_update();
+        if let Some(load) = self.meter.poll(std::time::Instant::now(), active) {
+            self.command(Command::SetLoad(load));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.engine.handle_command(self.clock.now(), command);
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Command(command) => self.command(command),
+            Request::Agents(agents) => {
+                self.metadata.agents = Agents::Listed(agents.clone());
+                self.agents = agents;
+                self.is_dirty = true;
+                let metadata = Bytes::from(self.metadata.encode());
+                self.command(Command::SetMetadata(metadata));
+            }
+            Request::Observed(ip) => self.observed(ip),
+            Request::AgentsOf(id, agents) => {
+                if let Some(member) = self.engine.member(id) {
+                    self.view.keep_agents(member, agents);
+                    self.is_dirty = true;
+                }
+            }
+            Request::Counters(reply) => {
+                let mut counters: BTreeMap<String, u64> = self
+                    .engine
+                    .stats()
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect();
+                counters.insert("send_errors".to_owned(), self.send_errors);
+                counters.insert("local_health".to_owned(), u64::from(self.engine.health()));
+                // Nobody waits any more if this fails.
+                reply.send(counters).unwrap_or_default();
+            }
+            Request::Stop(done) => {
+                self.command(Command::Leave);
+                let until = std::time::Instant::now() + FAREWELL_MAX;
+                self.farewell = Some(Farewell { done, until });
+            }
+        }
+    }
+
+    fn observed(&mut self, ip: std::net::IpAddr) {
+        match self.setup.address.observe(ip) {
+            Observation::Agrees => {}
+            Observation::Adopted => {
+                let address = self.setup.address.socket;
+                info!(%address, "others reach this node here; advertising it");
+                self.command(Command::SetAddress(address));
+            }
+            Observation::Contradicts if self.address_warned => {}
+            Observation::Contradicts => {
+                self.address_warned = true;
+                warn!(
+                    advertised = %self.setup.address.socket,
+                    observed = %ip,
+                    "another node sees this one at a different address; if others cannot reach it, \
+                     set spec.mesh.advertise to the address that they can reach"
+                );
+            }
+        }
+    }
+
+    /// Whether the goodbye has been sent as often as it is worth, or nobody is there to hear it.
+    fn has_said_goodbye(&self) -> bool {
+        self.farewell.as_ref().is_some_and(|farewell| {
+            !self.engine.has_news()
+                || self.engine.live_count() == 0
+                || std::time::Instant::now() >= farewell.until
+        })
+    }
+
+    fn heed(&mut self, event: &Event) {
+        match *event {
+            Event::Member { id, change } => self.heed_change(id, change),
+            Event::Leader { id: Some(id), term } => info!(leader.id = %id, term, "leader"),
+            Event::Leader { id: None, term } => info!(term, "no leader: this node has left"),
+            Event::Generation(generation) => {
+                if let Err(error) = self.setup.identity.raise(generation) {
+                    error!(%error, "the raised generation could not be kept");
+                }
+            }
+            Event::SyncWanted(id) => {
+                // A full queue means that comparisons are under way; the wish comes again.
+                self.wants.try_send(Want::Comparison(id)).unwrap_or_default();
+            }
+            Event::OwnIdSeen(from) => self.warn_own_id(from),
+        }
+    }
+
+    fn heed_change(&mut self, id: NodeId, change: Change) {
+        let Some(member) = self.engine.member(id) else {
+            self.view.forget(id);
+            return;
+        };
+        let name = &member.record.name;
+        match change {
+            Change::Load => return,
+            Change::Joined => {
+                let address: SocketAddr = member.record.address;
+                info!(member.id = %id, member.name = %name, %address, "member joined");
+            }
+            Change::Alive => info!(member.id = %id, member.name = %name, "member is alive"),
+            Change::Suspect => info!(member.id = %id, member.name = %name, "member is suspect"),
+            Change::Dead => warn!(member.id = %id, member.name = %name, "member is dead"),
+            Change::Left => info!(member.id = %id, member.name = %name, "member left"),
+            Change::Replaced => info!(
+                member.id = %id, member.name = %name,
+                "a new node with the same name and address took this member's place"
+            ),
+            Change::Updated => debug!(member.id = %id, member.name = %name, "member updated"),
+            Change::Reaped => debug!(member.id = %id, "member forgotten"),
+        }
+        if self.view.lacks_agents(member) {
+            // As above: asked for again at the next change.
+            self.wants.try_send(Want::Agents(id)).unwrap_or_default();
+        }
+    }
+
+    fn warn_own_id(&mut self, from: SocketAddr) {
+        let now = std::time::Instant::now();
+        let is_due = self.own_id_warned_at.is_none_or(|at| now - at >= WARN_INTERVAL);
+        if is_due && from != self.setup.address.socket {
+            self.own_id_warned_at = Some(now);
+            warn!(
+                %from,
+                "another process uses this node's id; if its data directory was copied, delete \
+                 identity.json there and restart it"
+            );
+        }
+    }
+}
