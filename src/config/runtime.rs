@@ -1,0 +1,378 @@
+//! The settings of a node, as values the rest of the program uses.
+//!
+//! Owns the meaning of `runtime.yaml` after all layers (defaults < file < environment < flags) and
+//! the problems that lie between keys. Refuses to find files, and to check what a single key may
+//! hold.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use astromesh_wire::Service;
+use astromesh_wire::limits::NAME_BYTES_MAX;
+use serde_json::Value;
+use url::Url;
+
+use super::check::Check;
+use super::kind::{self, Kind};
+use super::problem::Problems;
+use super::schema::{self, PEERS_MAX, SEEDS_MAX, WhenMissing};
+use super::yaml::{self, Document};
+use super::{Overrides, SYSTEM_DIRECTORY};
+
+/// Everything that can be set. All of it needs a restart to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// The file that was read.
+    pub file: PathBuf,
+    /// The configuration directory, which holds the file; agents are in `agents/` inside it.
+    pub dir: PathBuf,
+    /// Where the node keeps its identity and other lasting data. May not exist yet.
+    pub data_dir: PathBuf,
+    /// The HTTP server.
+    pub api: Api,
+    /// What the node offers.
+    pub services: Services,
+    /// Other nodes, used only without a mesh; at most 256.
+    pub peers: Vec<Peer>,
+    /// The mesh.
+    pub mesh: Mesh,
+    /// The least severe events that are logged; default `info`.
+    pub log_level: LogLevel,
+    /// What is odd but no reason to refuse, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Address on which it listens; default `0.0.0.0`.
+    pub host: IpAddr,
+    /// TCP port on which it listens; default 8000. 0, which only `--port` can set, means any free
+    /// port: the port actually taken then holds for gossip too.
+    pub port: u16,
+    /// Longest request body in bytes; default 1 MiB, at most 64 MiB.
+    pub body_bytes_max: usize,
+}
+
+/// The services that are on; by default all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Services {
+    /// In the order of [`Service::ALL`].
+    enabled: Vec<Service>,
+}
+
+impl Services {
+    /// The services that are on, in the order of [`Service::ALL`].
+    #[must_use]
+    pub fn enabled(&self) -> Vec<Service> {
+        self.enabled.clone()
+    }
+
+    /// Whether a service is on.
+    #[must_use]
+    pub fn contains(&self, service: Service) -> bool {
+        self.enabled.contains(&service)
+    }
+}
+
+/// A node named by its operator instead of found by the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its label.
+    pub name: String,
+    /// Base URL of its HTTP server; the path ends in no slash unless it is only that.
+    pub url: Url,
+    /// What it offers, as its operator says.
+    pub services: Vec<Service>,
+}
+
+/// How nodes find and watch each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mesh {
+    /// Whether this node takes part; default false.
+    pub enabled: bool,
+    /// Label of this node, 1 to 64 bytes; default the name of the host. Need not be unique.
+    pub node_name: String,
+    /// Name of the mesh, 1 to 255 bytes; default `default`. Nodes of other names are not believed.
+    pub cluster: String,
+    /// UDP address of gossip; default host and port of [`Api`].
+    pub bind: SocketAddr,
+    /// Where other nodes reach this one; by default found out from `bind` or from a seed.
+    pub advertise: Option<Advertise>,
+    /// Base URLs of nodes to join through, at most 64; default none. The path of each ends in no
+    /// slash unless it is only that.
+    pub seeds: Vec<Url>,
+    /// Longest time between two signs of life; default 5 s.
+    pub heartbeat_interval: Duration,
+    /// Longest time between two gossip rounds; default 2 s.
+    pub gossip_interval: Duration,
+    /// Members told in a gossip round, 1 to 64; default 3.
+    pub gossip_fanout: usize,
+    /// A silent member is suspect no later than this; default 15 s.
+    pub failure_timeout: Duration,
+    /// A silent member is dead no later than this; default 30 s. Longer than `failure_timeout`.
+    pub dead_timeout: Duration,
+}
+
+/// Where other nodes reach this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertise {
+    /// Host name or IP address, IPv6 without brackets; never a wildcard.
+    pub host: String,
+    /// Port for both HTTP and gossip; `None` means the ports this node listens on.
+    pub port: Option<u16>,
+}
+
+/// How severe an event must be to be logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// What peers do, too.
+    Debug,
+    /// The state of the node.
+    Info,
+    /// Something works less well than it should.
+    Warning,
+    /// Somebody must act.
+    Error,
+}
+
+impl LogLevel {
+    /// All levels, the most talkative first.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warning, Self::Error];
+
+    /// The name in configuration and flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The text names no log level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such log level: use debug, info, warning or error")]
+pub struct UnknownLogLevel;
+
+impl FromStr for LogLevel {
+    type Err = UnknownLogLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogLevel> {
+        Self::ALL.into_iter().find(|level| level.name() == text).ok_or(UnknownLogLevel)
+    }
+}
+
+/// Used when the host has no name.
+const NODE_NAME_FALLBACK: &str = "astromesh";
+
+/// Checks a document and puts the flags and the environment over it.
+pub(super) fn build(
+    file: PathBuf,
+    dir: PathBuf,
+    document: &Document,
+    overrides: &Overrides,
+    data_dir: Option<PathBuf>,
+) -> Result<Runtime, Problems> {
+    let mut check = Check::run(&file, document);
+    check_timeouts(&mut check);
+    check.gathered.into_result()?;
+
+    let values = Values { document };
+    let host = overrides.host.unwrap_or_else(|| values.read("spec.api.host", kind::ip));
+    let port = overrides.port.unwrap_or_else(|| values.whole("spec.api.port"));
+    let mesh = values.mesh(SocketAddr::new(host, port));
+    let peers = values.peers();
+    let mut warnings = Vec::new();
+    if mesh.enabled && !peers.is_empty() {
+        warnings.push("spec.peers ignored when mesh is enabled".to_owned());
+    }
+    if mesh.enabled && mesh.bind.port() != port {
+        warnings.push(format!(
+            "spec.mesh.bind keeps gossip on UDP port {} while HTTP is on TCP port {port}; leave \
+             spec.mesh.bind out to share one port",
+            mesh.bind.port()
+        ));
+    }
+    Ok(Runtime {
+        data_dir: data_dir.unwrap_or_else(|| values.data_dir(&dir)),
+        api: Api { host, port, body_bytes_max: values.whole("spec.api.body_bytes_max") },
+        services: values.services(),
+        peers,
+        mesh,
+        log_level: overrides
+            .log_level
+            .unwrap_or_else(|| values.read("spec.log_level", kind::log_level)),
+        warnings,
+        file,
+        dir,
+    })
+}
+
+/// `dead_timeout` must be longer than `failure_timeout`, whichever of them was given.
+fn check_timeouts(check: &mut Check<'_>) {
+    const FAILURE: &str = "spec.mesh.failure_timeout";
+    const DEAD: &str = "spec.mesh.dead_timeout";
+    let values = Values { document: check.document };
+    let (Some(failure), Some(dead)) =
+        (values.seconds_if_sound(FAILURE), values.seconds_if_sound(DEAD))
+    else {
+        return;
+    };
+    if dead > failure {
+        return;
+    }
+    let (failure, dead) = (failure.as_secs_f64(), dead.as_secs_f64());
+    let remedy = "a member is suspect before it is dead: raise dead_timeout or lower \
+                  failure_timeout";
+    if let Some(value) = check.document.at(DEAD) {
+        let what = format!("must be longer than failure_timeout, {failure} s");
+        check.add(DEAD, Some(value), &what, remedy);
+    } else {
+        let what = format!("must be shorter than dead_timeout, {dead} s");
+        check.add(FAILURE, check.document.at(FAILURE), &what, remedy);
+    }
+}
+
+/// Reads the keys of a document in which the walk found no problem.
+struct Values<'a> {
+    document: &'a Document,
+}
+
+impl Values<'_> {
+    /// What a key holds, or its default.
+    fn read<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> T {
+        self.read_if_sound(path, read).expect("the walk found no problem and defaults have none")
+    }
+
+    fn read_if_sound<T>(
+        &self,
+        path: &str,
+        read: impl Fn(&Value) -> Result<T, kind::Fault>,
+    ) -> Option<T> {
+        if let Some(value) = self.document.at(path) {
+            return read(value).ok();
+        }
+        match schema::find(path)?.default {
+            WhenMissing::Is(text) => read(&yaml::read(text).ok()?).ok(),
+            WhenMissing::Computed(_) | WhenMissing::Required => None,
+        }
+    }
+
+    /// What a key holds whose default is computed.
+    fn given<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> Option<T> {
+        self.document.at(path).and_then(|value| read(value).ok())
+    }
+
+    /// A whole number of the width that its range in the table fits.
+    fn whole<T: TryFrom<u64>>(&self, path: &str) -> T {
+        let number = self.read(path, |value| kind::integer(value, 0, u64::MAX));
+        T::try_from(number).ok().expect("the range in the table fits the type of the field")
+    }
+
+    fn seconds(&self, path: &str) -> Duration {
+        self.seconds_if_sound(path).expect("the walk found no problem and defaults have none")
+    }
+
+    fn seconds_if_sound(&self, path: &str) -> Option<Duration> {
+        let Kind::Seconds { min, max } = schema::find(path)?.kind else { return None };
+        self.read_if_sound(path, |value| kind::seconds(value, min, max))
+    }
+
+    fn data_dir(&self, dir: &Path) -> PathBuf {
+        match self
+            .given("spec.data_dir", |value| kind::text(value, 1, usize::MAX).map(PathBuf::from))
+        {
+            Some(path) => dir.join(path),
+            None if dir == Path::new(SYSTEM_DIRECTORY) => PathBuf::from("/var/lib/astromesh"),
+            None => dir.join("data"),
+        }
+    }
+
+    fn services(&self) -> Services {
+        let is_on = |service: &Service| {
+            self.read(&format!("spec.services.{}", service.name()), kind::boolean)
+        };
+        Services { enabled: Service::ALL.into_iter().filter(is_on).collect() }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.read("spec.peers", |value| kind::items(value, PEERS_MAX)?.iter().map(peer).collect())
+    }
+
+    fn mesh(&self, api: SocketAddr) -> Mesh {
+        let given_name = self.given("spec.mesh.node_name", |value| {
+            kind::text(value, 0, NAME_BYTES_MAX).map(str::to_owned)
+        });
+        Mesh {
+            enabled: self.read("spec.mesh.enabled", kind::boolean),
+            node_name: given_name.filter(|name| !name.is_empty()).unwrap_or_else(host_name),
+            cluster: self.read("spec.mesh.cluster", |value| {
+                kind::text(value, 1, usize::MAX).map(str::to_owned)
+            }),
+            bind: self.given("spec.mesh.bind", kind::socket).unwrap_or(api),
+            advertise: self.given("spec.mesh.advertise", kind::advertise),
+            seeds: self.read("spec.mesh.seeds", |value| {
+                kind::items(value, SEEDS_MAX)?.iter().map(kind::base_url).collect()
+            }),
+            heartbeat_interval: self.seconds("spec.mesh.heartbeat_interval"),
+            gossip_interval: self.seconds("spec.mesh.gossip_interval"),
+            gossip_fanout: self.whole("spec.mesh.gossip_fanout"),
+            failure_timeout: self.seconds("spec.mesh.failure_timeout"),
+            dead_timeout: self.seconds("spec.mesh.dead_timeout"),
+        }
+    }
+}
+
+fn peer(item: &Value) -> Result<Peer, kind::Fault> {
+    let field = |name| item.get(name).unwrap_or(&Value::Null);
+    let services = match field("services") {
+        Value::Null => Vec::new(),
+        list => kind::items(list, Service::ALL.len())?
+            .iter()
+            .map(kind::service)
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Peer {
+        name: kind::text(field("name"), 1, usize::MAX)?.to_owned(),
+        url: kind::base_url(field("url"))?,
+        services,
+    })
+}
+
+/// The name of this host, cut to what a record can carry.
+fn host_name() -> String {
+    let name = sysinfo::System::host_name().unwrap_or_default();
+    let mut name: String = name.chars().filter(|char| !char.is_control()).collect();
+    while name.len() > NAME_BYTES_MAX {
+        name.pop();
+    }
+    if name.is_empty() { NODE_NAME_FALLBACK.to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lasting_data_of_an_installed_package_is_where_packages_keep_it() {
+        let overrides = Overrides::default();
+        for (dir, text, environment, expected) in [
+            ("/etc/astromesh", "", None, "/var/lib/astromesh"),
+            ("/etc/astromesh/", "", None, "/var/lib/astromesh"),
+            ("/etc/astromesh", "spec: {data_dir: /srv/a}", None, "/srv/a"),
+            ("/etc/astromesh", "spec: {data_dir: /srv/a}", Some("/srv/b"), "/srv/b"),
+            ("./config", "", None, "./config/data"),
+        ] {
+            let document = Document::parse(text).unwrap();
+            let file = Path::new(dir).join("runtime.yaml");
+            let environment = environment.map(PathBuf::from);
+            let runtime = build(file, dir.into(), &document, &overrides, environment).unwrap();
+            assert_eq!(runtime.data_dir, Path::new(expected), "{dir} {text}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The table of all keys of `runtime.yaml`.
+//!
+//! Owns every path with its kind, default and meaning, and the names that other versions and
+//! documents used for them. The walk in `check`, the defaults in `runtime` and the reference in
+//! `docs/configuration.md` all come from this table. Refuses to read files.
+
+use astromesh_wire::limits::{CLUSTER_BYTES_MAX, NAME_BYTES_MAX};
+
+use super::kind::Kind;
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// Dotted path; `[]` stands for any item of a list.
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: WhenMissing,
+    /// Meaning and relations to other keys, in Markdown.
+    pub(super) doc: &'static str,
+}
+
+/// What holds when a key is left out or `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenMissing {
+    /// This YAML text.
+    Is(&'static str),
+    /// Something that depends on other keys or on the host, put in words.
+    Computed(&'static str),
+    /// Nothing: the key must be given wherever its item is.
+    Required,
+}
+
+use WhenMissing::{Computed, Is, Required};
+
+const fn key(path: &'static str, kind: Kind, default: WhenMissing, doc: &'static str) -> Key {
+    Key { path, kind, default, doc }
+}
+
+const PORT: Kind = Kind::Integer { min: 1, max: 65_535 };
+/// From a tenth of a second, for tests on one machine, to an hour.
+const SECONDS: Kind = Kind::Seconds { min: 0.1, max: 3_600.0 };
+
+pub(super) const PEERS_MAX: usize = 256;
+pub(super) const SEEDS_MAX: usize = 64;
+
+/// Every key that `runtime.yaml` may hold, each section before what is in it.
+pub(super) const KEYS: &[Key] = &[
+    key("apiVersion", Kind::Exactly("astromesh/v1"), Is("astromesh/v1"), "Version of the format."),
+    key("kind", Kind::Exactly("RuntimeConfig"), Is("RuntimeConfig"), "What the file describes."),
+    key("metadata", Kind::Free, Is("{}"), "Free for a `name` and labels of your own; not read."),
+    key("spec", Kind::Section, Is("{}"), "Everything below."),
+    key(
+        "spec.data_dir",
+        Kind::Text { min: 1, max: 4_096 },
+        Computed(
+            "`/var/lib/astromesh` when the configuration directory is `/etc/astromesh`, \
+                  else `data` in the configuration directory",
+        ),
+        "Where the node keeps its identity and other lasting data. A relative path starts at the \
+         configuration directory. `ASTROMESH_DATA_DIR` wins.",
+    ),
+    key(
+        "spec.log_level",
+        Kind::LogLevel,
+        Is("info"),
+        "The least severe events that are logged. `--log-level` wins.",
+    ),
+    key("spec.api", Kind::Section, Is("{}"), "The HTTP server."),
+    key(
+        "spec.api.host",
+        Kind::Ip,
+        Is("0.0.0.0"),
+        "Address on which the HTTP server listens. `--host` wins.",
+    ),
+    key(
+        "spec.api.port",
+        PORT,
+        Is("8000"),
+        "TCP port of the HTTP server, and UDP port of gossip unless `spec.mesh.bind` says \
+         otherwise. `--port` wins; `--port 0` takes any free port.",
+    ),
+    key(
+        "spec.api.body_bytes_max",
+        Kind::Integer { min: 1_024, max: 67_108_864 },
+        Is("1048576"),
+        "Longest request body in bytes; longer ones are answered with 413.",
+    ),
+    key(
+        "spec.services",
+        Kind::Section,
+        Is("{}"),
+        "What this node offers. Other nodes see the services that are on.",
+    ),
+    key("spec.services.api", Kind::Bool, Is("true"), "The HTTP API."),
+    key("spec.services.agents", Kind::Bool, Is("true"), "Load and run agents."),
+    key("spec.services.inference", Kind::Bool, Is("true"), "Serve models to other nodes."),
+    key("spec.services.memory", Kind::Bool, Is("true"), "Conversation memory."),
+    key("spec.services.tools", Kind::Bool, Is("true"), "Tools."),
+    key("spec.services.channels", Kind::Bool, Is("true"), "Channels such as webhooks."),
+    key("spec.services.rag", Kind::Bool, Is("true"), "Retrieval."),
+    key("spec.services.observability", Kind::Bool, Is("true"), "Metrics and traces."),
+    key(
+        "spec.peers",
+        Kind::Sections { max: PEERS_MAX },
+        Is("[]"),
+        "Other nodes, when there is no mesh to find them. Ignored, with a warning, when \
+         `spec.mesh.enabled` is `true`.",
+    ),
+    key(
+        "spec.peers[].name",
+        Kind::Text { min: 1, max: NAME_BYTES_MAX },
+        Required,
+        "Label of the peer.",
+    ),
+    key("spec.peers[].url", Kind::BaseUrl, Required, "Base URL of its HTTP server."),
+    key(
+        "spec.peers[].services",
+        Kind::Services,
+        Is("[]"),
+        "What it offers: names as under `spec.services`.",
+    ),
+    key("spec.mesh", Kind::Section, Is("{}"), "How nodes find and watch each other."),
+    key("spec.mesh.enabled", Kind::Bool, Is("false"), "Take part in a mesh."),
+    key(
+        "spec.mesh.node_name",
+        Kind::Text { min: 0, max: NAME_BYTES_MAX },
+        Computed("name of the host"),
+        "Label of this node; need not be unique. Empty is the default.",
+    ),
+    key(
+        "spec.mesh.cluster",
+        Kind::Text { min: 1, max: CLUSTER_BYTES_MAX },
+        Is("default"),
+        "Name of the mesh. Nodes with different names never believe each other.",
+    ),
+    key(
+        "spec.mesh.bind",
+        Kind::Socket,
+        Computed("`spec.api.host` and `spec.api.port`"),
+        "Address and UDP port of gossip. Leave it out to share the port of the HTTP server.",
+    ),
+    key(
+        "spec.mesh.advertise",
+        Kind::Advertise,
+        Computed("the address in `spec.mesh.bind` if it is no wildcard, else the one a seed sees"),
+        "Where other nodes reach this one. The port, if given, stands for both HTTP and gossip; \
+         otherwise the ports it listens on are told.",
+    ),
+    key(
+        "spec.mesh.seeds",
+        Kind::BaseUrls { max: SEEDS_MAX },
+        Is("[]"),
+        "Base URLs of nodes to join through. A slash at the end makes no difference. Empty on \
+         the first node.",
+    ),
+    key(
+        "spec.mesh.heartbeat_interval",
+        SECONDS,
+        Is("5"),
+        "Longest time between two signs of life of this node.",
+    ),
+    key("spec.mesh.gossip_interval", SECONDS, Is("2"), "Longest time between two gossip rounds."),
+    key(
+        "spec.mesh.gossip_fanout",
+        Kind::Integer { min: 1, max: 64 },
+        Is("3"),
+        "Members told in a gossip round.",
+    ),
+    key(
+        "spec.mesh.failure_timeout",
+        SECONDS,
+        Is("15"),
+        "A silent member is suspect no later than this.",
+    ),
+    key(
+        "spec.mesh.dead_timeout",
+        SECONDS,
+        Is("30"),
+        "A silent member is dead no later than this. Must be longer than \
+         `spec.mesh.failure_timeout`.",
+    ),
+    key("spec.defaults", Kind::Section, Is("{}"), "Defaults for agents."),
+    key("spec.defaults.orchestration", Kind::Section, Is("{}"), "Defaults for their runs."),
+    key(
+        "spec.defaults.orchestration.pattern",
+        Kind::Text { min: 1, max: 64 },
+        Is("react"),
+        "Accepted; without effect yet.",
+    ),
+    key(
+        "spec.defaults.orchestration.max_iterations",
+        Kind::Integer { min: 1, max: 1_000 },
+        Is("10"),
+        "Accepted; without effect yet.",
+    ),
+    key("spec.observability", Kind::Section, Is("{}"), "Metrics and traces."),
+    key("spec.observability.otlp", Kind::Section, Is("{}"), "Export of traces by OTLP."),
+    key(
+        "spec.observability.otlp.enabled",
+        Kind::Bool,
+        Is("false"),
+        "Accepted; without effect yet.",
+    ),
+    key(
+        "spec.observability.otlp.endpoint",
+        Kind::Text { min: 1, max: 2_048 },
+        Is("http://localhost:4317"),
+        "Accepted; without effect yet.",
+    ),
+];
+
+/// Names that were documented for what has another name here, or none, with what to do.
+pub(super) const RENAMED: &[(&str, &str)] = &[
+    ("spec.mesh.gossip.interval", "use spec.mesh.gossip_interval"),
+    ("spec.mesh.gossip.fanout", "use spec.mesh.gossip_fanout"),
+    ("spec.mesh.heartbeat.interval", "use spec.mesh.heartbeat_interval"),
+    ("spec.mesh.failure_detection.suspect_threshold", "use spec.mesh.failure_timeout"),
+    ("spec.mesh.failure_detection.dead_threshold", "use spec.mesh.dead_timeout"),
+    ("spec.mesh.failure_detection.cleanup_threshold", "remove it: dead members need no clean-up"),
+    ("spec.mesh.bind_port", "use spec.api.port, which gossip shares, or spec.mesh.bind"),
+    ("spec.mesh.routing.strategy", "remove it: routing is by least connections"),
+    ("spec.mesh.routing.local_preference", "remove it: routing is by least connections"),
+    ("spec.mesh.routing.suspect_penalty", "remove it: routing is by least connections"),
+    ("spec.mesh.election.algorithm", "remove it: the highest id leads"),
+    ("spec.mesh.election.timeout", "remove it: an election takes no time"),
+    ("spec.providers", "name the provider in the model block of each agent file"),
+    ("spec.logging.level", "use spec.log_level"),
+];
+
+/// The key with this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The names directly inside a section; `""` is the document.
+pub(super) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(move |key| {
+        let (parent, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        (parent == section).then_some(name)
+    })
+}
+
+/// The table as Markdown, one row for each key: the reference in `docs/configuration.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = "| Key | Value | Default | Meaning |\n|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let default = match key.default {
+            _ if key.kind == Kind::Section => "",
+            Is(yaml) => &format!("`{yaml}`"),
+            Computed(words) => words,
+            Required => "required",
+        };
+        let row =
+            format!("| `{}` | {} | {default} | {} |\n", key.path, key.kind.describe(), key.doc);
+        text.push_str(&row);
+    }
+    text
+}
+
+/// The path of every key, `[]` standing for any item of a list.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for key in KEYS {
+            if let Is(text) = key.default {
+                let value = yaml::read(text).unwrap();
+                assert_eq!(key.kind.check(&value), [], "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_is_listed_once_after_its_section() {
+        for (index, key) in KEYS.iter().enumerate() {
+            let before = &KEYS[..index];
+            assert!(before.iter().all(|other| other.path != key.path), "{} twice", key.path);
+            let Some((section, _)) = key.path.rsplit_once('.') else { continue };
+            let section = section.trim_end_matches("[]");
+            assert!(before.iter().any(|other| other.path == section), "{} adrift", key.path);
+        }
+    }
+
+    #[test]
+    fn no_name_is_both_a_key_and_renamed() {
+        for (path, _) in RENAMED {
+            assert!(find(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where the configuration is: the search for a directory, and the reading of its file.
+//!
+//! Owns the order of places. Refuses to look into the text.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::problem::{Problem, Problems};
+use super::yaml::TEXT_BYTES_MAX;
+
+/// The name of the file in the configuration directory.
+pub(super) const FILE_NAME: &str = "runtime.yaml";
+
+/// The first place that holds the file. An explicit one must; of the others, any may.
+pub(super) fn find_directory(
+    explicit: Option<&Path>,
+    places: &[PathBuf],
+) -> Result<PathBuf, Problems> {
+    if let Some(directory) = explicit {
+        if directory.join(FILE_NAME).is_file() {
+            return Ok(directory.to_owned());
+        }
+        let (what, remedy) = if directory.is_file() {
+            ("is a file, but --config takes a directory", "name the directory that holds the file")
+        } else if directory.is_dir() {
+            ("holds no runtime.yaml", "create it there, or name another directory with --config")
+        } else {
+            ("is no directory", "name a directory that holds a runtime.yaml with --config")
+        };
+        return Err(problem(directory, what, remedy));
+    }
+    if let Some(place) = places.iter().find(|place| place.join(FILE_NAME).is_file()) {
+        return Ok(place.clone());
+    }
+    let looked_at: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let what = format!("found in none of {}", looked_at.join(", "));
+    let remedy = "create one there, or name the directory that holds it with --config";
+    Err(problem(Path::new(FILE_NAME), &what, remedy))
+}
+
+/// The text of a file, if it is no longer than a YAML text may be.
+pub(super) fn read_text(file: &Path) -> Result<String, Problems> {
+    let mut text = String::new();
+    // One byte more than allowed, so that the YAML reader sees and refuses what is too long.
+    let bytes_max = u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(file).and_then(|opened| opened.take(bytes_max).read_to_string(&mut text)).map_err(
+        |error| {
+            let remedy = match error.kind() {
+                ErrorKind::PermissionDenied => "let the user of the daemon read the file",
+                ErrorKind::InvalidData => "save the file as UTF-8",
+                _ => "make sure that the file can be read",
+            };
+            problem(file, &format!("cannot be read: {error}"), remedy)
+        },
+    )?;
+    Ok(text)
+}
+
+fn problem(file: &Path, what: &str, remedy: &str) -> Problems {
+    Problems::from(Problem {
+        file: file.to_owned(),
+        line: None,
+        key: String::new(),
+        value: None,
+        what: what.to_owned(),
+        remedy: remedy.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_with_the_file_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let [missing, empty, first, second] =
+            ["missing", "empty", "first", "second"].map(|name| root.path().join(name));
+        for directory in [&empty, &first, &second] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        for directory in [&first, &second] {
+            std::fs::write(directory.join(FILE_NAME), "").unwrap();
+        }
+        let places = [missing.clone(), empty.clone(), first.clone(), second.clone()];
+
+        assert_eq!(find_directory(None, &places).unwrap(), first);
+        assert_eq!(find_directory(Some(&second), &places).unwrap(), second);
+
+        let error = find_directory(None, &places[..2]).unwrap_err();
+        assert_eq!(
+            error.list()[0].what,
+            format!("found in none of {}, {}", missing.display(), empty.display())
+        );
+    }
+
+    #[test]
+    fn an_explicit_place_without_the_file_is_refused_for_its_reason() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("other.yaml");
+        std::fs::write(&file, "").unwrap();
+        let what =
+            |place: &Path| find_directory(Some(place), &[]).unwrap_err().list()[0].what.clone();
+
+        assert_eq!(what(root.path()), "holds no runtime.yaml");
+        assert_eq!(what(&file), "is a file, but --config takes a directory");
+        assert_eq!(what(&root.path().join("missing")), "is no directory");
+    }
+}
