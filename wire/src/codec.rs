@@ -10,6 +10,9 @@ const CONFIG: Configuration<BigEndian, Varint, Limit<DATAGRAM_BYTES_MAX>> =
     bincode::config::standard().with_big_endian().with_limit::<DATAGRAM_BYTES_MAX>();
 
 /// Takes one value off the front of `bytes`; on failure `bytes` is left as it was.
+///
+/// Not for collections of more than bytes: bincode counts their elements by their size in memory
+/// against the limit, which refuses lists that fit a datagram well.
 pub(crate) fn take<'a, T: BorrowDecode<'a, ()>>(bytes: &mut &'a [u8]) -> Option<T> {
     let (value, length) = bincode::borrow_decode_from_slice(bytes, CONFIG).ok()?;
     *bytes = bytes.get(length..)?;

@@ -94,7 +94,7 @@ pub enum Rejection {
     /// More than [`DATAGRAM_BYTES_MAX`] bytes.
     #[error("larger than {DATAGRAM_BYTES_MAX} bytes")]
     Oversize,
-    /// Too short for a header, or it ends within its message.
+    /// Too short for a header and a checksum.
     #[error("truncated")]
     Truncated,
     /// It does not start as ours do.
@@ -242,7 +242,8 @@ const fn be32(bytes: [u8; 4]) -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-/// The update does not fit any more; the datagram is as it was before.
+/// The update does not fit any more, or is a record whose name or metadata break their limit; the
+/// datagram is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no room left in the datagram")]
 pub struct Full;
@@ -272,7 +273,8 @@ impl<'b> Encoder<'b> {
     /// Adds an update.
     ///
     /// # Errors
-    /// [`Full`] when it would break the budget; the datagram is unchanged then.
+    /// [`Full`] when it would break the budget, or a limit of a record; the datagram is unchanged
+    /// then.
     pub fn push(&mut self, update: &Update<'_>) -> Result<(), Full> {
         self.put(|room| update.put(room))
     }

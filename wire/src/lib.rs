@@ -13,6 +13,15 @@
 //! Values are laid out by bincode 2 (variable-length integers, big endian) in [`codec`], so that a
 //! successor of that library is a change of one module.
 
+// The bytes are a stranger's: nothing here may index, overflow or convert without saying what
+// happens when that goes wrong.
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod codec;
 pub mod datagram;
 pub mod id;

@@ -108,15 +108,18 @@ const AGENTS_LISTED: u8 = 0;
 const AGENTS_ELSEWHERE: u8 = 1;
 
 impl Metadata {
-    /// The bytes for a record. Agents that do not fit are left out as a whole and the bytes say so.
+    /// The bytes for a record. Agents that do not fit, by their number or by one overlong name, are
+    /// left out as a whole and the bytes say so.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let bits = self.services.iter().fold(0, |bits, service| bits | service.bit());
         let port = self.http_port.to_be_bytes();
         let mut bytes = vec![0; METADATA_BYTES_MAX];
         let listed = match &self.agents {
-            Agents::Listed(agents) => codec::put(&mut bytes, (port, bits, AGENTS_LISTED, agents)),
-            Agents::Elsewhere => None,
+            Agents::Listed(agents) if agents.iter().all(|name| fits(name)) => {
+                codec::put(&mut bytes, (port, bits, AGENTS_LISTED, agents))
+            }
+            Agents::Listed(_) | Agents::Elsewhere => None,
         };
         let length =
             listed.or_else(|| codec::put(&mut bytes, (port, bits, AGENTS_ELSEWHERE))).unwrap_or(0);
@@ -127,15 +130,12 @@ impl Metadata {
     /// Reads the bytes of a record; `None` when they are none of ours.
     #[must_use]
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > METADATA_BYTES_MAX {
+            return None;
+        }
         let (port, bits, agents): ([u8; 2], u16, u8) = codec::take(&mut bytes)?;
         let agents = match agents {
-            AGENTS_LISTED => {
-                let names: Vec<String> = codec::take(&mut bytes)?;
-                if names.iter().any(|name| name.len() > AGENT_NAME_BYTES_MAX) {
-                    return None;
-                }
-                Agents::Listed(names)
-            }
+            AGENTS_LISTED => Agents::Listed(take_names(&mut bytes)?),
             AGENTS_ELSEWHERE => Agents::Elsewhere,
             _ => return None,
         };
@@ -143,4 +143,23 @@ impl Metadata {
             Service::ALL.into_iter().filter(|service| bits & service.bit() != 0).collect();
         Some(Self { http_port: u16::from_be_bytes(port), services, agents })
     }
+}
+
+/// Takes a list of names. The claimed count reserves no memory, and each name takes a byte at least:
+/// what is allocated is bounded by what was received.
+fn take_names(bytes: &mut &[u8]) -> Option<Vec<String>> {
+    let count: u16 = codec::take(bytes)?;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let name: &str = codec::take(bytes)?;
+        if !fits(name) {
+            return None;
+        }
+        names.push(name.to_owned());
+    }
+    Some(names)
+}
+
+const fn fits(name: &str) -> bool {
+    name.len() <= AGENT_NAME_BYTES_MAX
 }

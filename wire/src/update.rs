@@ -40,7 +40,7 @@ pub struct StateUpdate {
     pub id: ShortId,
     /// What is claimed.
     pub state: State,
-    /// Who claims it, for `suspect` and `dead`: tells independent accusers apart.
+    /// Who claims it, for `suspect` and `dead`: tells independent accusers apart. Bucket 0 else.
     pub accuser: Bucket,
     /// The generation that is meant.
     pub generation: u32,
@@ -97,7 +97,8 @@ pub struct Record<'a> {
     pub incarnation: u32,
     /// Grows when address, name or metadata change; starts anew with each generation.
     pub revision: u32,
-    /// Where its gossip socket is reached.
+    /// Where its gossip socket is reached. Scope and flow label of an IPv6 address do not travel:
+    /// they mean something on the sender's host only.
     pub address: SocketAddr,
     /// The label given by its operator; at most [`NAME_BYTES_MAX`] bytes.
     pub name: &'a str,
@@ -142,11 +143,11 @@ impl<'a> Update<'a> {
     /// Takes one update off the front; `None` when the bytes are none.
     pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
         let tag: u8 = codec::take(bytes)?;
-        let state = match tag >> TAG_KIND_SHIFT {
-            KIND_ALIVE => State::Alive,
-            KIND_SUSPECT => State::Suspect,
-            KIND_DEAD => State::Dead,
-            KIND_LEFT => State::Left,
+        let (state, accuser) = match tag >> TAG_KIND_SHIFT {
+            KIND_ALIVE => (State::Alive, Bucket::default()),
+            KIND_SUSPECT => (State::Suspect, Bucket::from_tag(tag)),
+            KIND_DEAD => (State::Dead, Bucket::from_tag(tag)),
+            KIND_LEFT => (State::Left, Bucket::default()),
             KIND_RECORD => return Record::take(bytes).map(Self::Record),
             KIND_LOAD => {
                 let (id, generation, sequence, load) = codec::take(bytes)?;
@@ -155,7 +156,6 @@ impl<'a> Update<'a> {
             _ => return None,
         };
         let (id, generation, incarnation) = codec::take(bytes)?;
-        let accuser = Bucket::from_tag(tag);
         Some(Self::State(StateUpdate { id, state, accuser, generation, incarnation }))
     }
 
@@ -191,11 +191,20 @@ impl<'a> Record<'a> {
         let address = SocketAddr::new(ip, u16::from_be_bytes(codec::take(bytes)?));
         let name: &str = codec::take(bytes)?;
         let metadata: &[u8] = codec::take(bytes)?;
-        let fits = name.len() <= NAME_BYTES_MAX && metadata.len() <= METADATA_BYTES_MAX;
-        fits.then_some(Self { id, generation, incarnation, revision, address, name, metadata })
+        let record = Self { id, generation, incarnation, revision, address, name, metadata };
+        record.fits().then_some(record)
+    }
+
+    /// Both sides hold to the limits: a record that no reader would accept is never written, as it
+    /// would take the rest of its datagram down with it.
+    const fn fits(&self) -> bool {
+        self.name.len() <= NAME_BYTES_MAX && self.metadata.len() <= METADATA_BYTES_MAX
     }
 
     fn put(&self, room: &mut [u8]) -> Option<usize> {
+        if !self.fits() {
+            return None;
+        }
         let port = self.address.port().to_be_bytes();
         let head = (
             KIND_RECORD << TAG_KIND_SHIFT,
