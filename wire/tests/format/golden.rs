@@ -38,6 +38,18 @@ fn parse(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Name and bytes of every file.
+pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(directory()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, parse(&std::fs::read_to_string(&path).unwrap()))
+        })
+        .collect()
+}
+
 /// Compares bytes with the golden file of this name, or rewrites that.
 fn check(name: &str, about: &str, bytes: &[u8], ends: &[usize]) {
     let path = directory().join(format!("{name}.hex"));

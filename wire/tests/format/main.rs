@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod budget;
+mod corpus;
 mod damage;
 mod golden;
 mod metadata;
