@@ -1,1 +1,15 @@
-//! model.
+//! Chat models: what an agent asks for its next words.
+//!
+//! Owns the conversation types, the [`ChatModel`] trait, its providers and the errors a caller sees.
+//! Refuses to know what an agent is, which provider comes first, or where in the mesh it runs.
+//! Driven by `agent`, one call at a time; dropping the future of a call ends it and its connection.
+
+mod client;
+pub mod echo;
+mod error;
+pub mod openai;
+mod types;
+
+pub use client::{http_client, http_client_builder};
+pub use error::{ErrorCode, ModelError};
+pub use types::{ChatModel, Completion, CompletionFuture, Message, TokenUsage, ToolCall, ToolSpec};

@@ -1,0 +1,43 @@
+//! The HTTP client for the world outside the mesh.
+//!
+//! Owns the choice of TLS provider, time limits and user agent. Refuses to read proxy settings from
+//! the environment: what a node talks to is what its files say.
+
+use std::time::Duration;
+
+use reqwest::{Client, ClientBuilder, redirect};
+
+/// How long a connection may take to be made, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an unused connection is kept; shorter than the 60 s after which many servers close.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The client for model calls: no redirects, no proxy, 10 s to connect, TLS with the system's roots.
+///
+/// Cheap to clone, made once per process. On a host without any root certificate it still speaks
+/// plain HTTP; every HTTPS call then fails as untrusted, and a warning says so.
+#[must_use]
+pub fn http_client() -> Client {
+    // A redirect would carry the prompt, and perhaps the key, to a place no file names.
+    let builder = || http_client_builder().redirect(redirect::Policy::none());
+    builder().build().unwrap_or_else(|error| {
+        tracing::warn!(
+            error = %error,
+            "no usable root certificates on this host: HTTPS calls will fail; install ca-certificates",
+        );
+        builder().tls_certs_only([]).build().expect("a client without roots depends on nothing outside")
+    })
+}
+
+/// What every client for the outside world starts from; the caller decides about redirects.
+#[must_use]
+pub fn http_client_builder() -> ClientBuilder {
+    // Fails only when a provider is installed already, which is just as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::builder()
+        .user_agent(concat!("astromesh/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .no_proxy()
+}

@@ -1,0 +1,149 @@
+//! The JSON of the chat completions protocol: what is sent, and what of the answer is read.
+//!
+//! Lenient about what servers leave out, strict about what would lose meaning.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Settings;
+use crate::model::{Completion, Message, TokenUsage, ToolCall, ToolSpec};
+
+/// How many tool calls of one answer are read; real models ask for a handful.
+const TOOL_CALLS_MAX: usize = 32;
+
+/// The body of a request. The fields of `parameters` come first, so that ours win.
+pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSpec]) -> Value {
+    let mut body = settings.parameters.clone();
+    body.insert("model".to_owned(), settings.model.clone().into());
+    body.insert("messages".to_owned(), messages.iter().map(message).collect());
+    if !tools.is_empty() {
+        body.insert("tools".to_owned(), tools.iter().map(tool).collect());
+    }
+    Value::Object(body)
+}
+
+fn message(message: &Message) -> Value {
+    match message {
+        Message::System(content) => json!({"role": "system", "content": content}),
+        Message::User(content) => json!({"role": "user", "content": content}),
+        Message::Assistant { content, tool_calls } => {
+            let mut object = Map::new();
+            object.insert("role".to_owned(), "assistant".into());
+            object.insert("content".to_owned(), content.clone().into());
+            if !tool_calls.is_empty() {
+                object.insert("tool_calls".to_owned(), tool_calls.iter().map(call).collect());
+            }
+            Value::Object(object)
+        }
+        Message::Tool { call_id, content } => {
+            json!({"role": "tool", "tool_call_id": call_id, "content": content})
+        }
+    }
+}
+
+fn call(call: &ToolCall) -> Value {
+    json!({
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    })
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    })
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<UsageBody>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: MessageBody,
+}
+
+#[derive(Deserialize)]
+struct MessageBody {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<CallBody>>,
+}
+
+#[derive(Deserialize)]
+struct CallBody {
+    #[serde(default)]
+    id: Option<String>,
+    function: FunctionBody,
+}
+
+#[derive(Deserialize)]
+struct FunctionBody {
+    name: String,
+    /// JSON text by the protocol; some servers send the object itself.
+    #[serde(default)]
+    arguments: Value,
+}
+
+#[derive(Deserialize)]
+struct UsageBody {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+/// Reads the answer of a successful call; the error says what is wrong with it.
+pub(super) fn completion(bytes: &[u8]) -> Result<Completion, String> {
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let Some(choice) = answer.choices.into_iter().next() else {
+        return Err("it has no choices".to_owned());
+    };
+    let calls = choice.message.tool_calls.unwrap_or_default();
+    if calls.len() > TOOL_CALLS_MAX {
+        return Err(format!("{} tool calls, at most {TOOL_CALLS_MAX} are read", calls.len()));
+    }
+    Ok(Completion {
+        content: choice.message.content,
+        tool_calls: calls.into_iter().map(read_call).collect(),
+        usage: answer.usage.map(|usage| TokenUsage {
+            tokens_in: usage.prompt_tokens,
+            tokens_out: usage.completion_tokens,
+        }),
+    })
+}
+
+fn read_call(call: CallBody) -> ToolCall {
+    ToolCall {
+        // Servers that leave the id out still need one in the next request.
+        id: call
+            .id
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..))),
+        name: call.function.name,
+        arguments: match call.function.arguments {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            object => object.to_string(),
+        },
+    }
+}
+
+/// What a provider says about its own failure: `error.message`, `error` or `message`.
+pub(super) fn error_text(bytes: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(bytes).ok()?;
+    ["/error/message", "/error", "/message", "/detail"]
+        .iter()
+        .find_map(|pointer| body.pointer(pointer).and_then(Value::as_str))
+        .map(str::to_owned)
+}

@@ -1,0 +1,95 @@
+//! A conversation with a chat model, and the trait every provider implements.
+
+use std::fmt;
+use std::pin::Pin;
+
+use serde_json::Value;
+
+use super::ModelError;
+
+/// A chat model of some provider.
+pub trait ChatModel: Send + Sync + fmt::Debug {
+    /// The provider kind, such as `openai_compat`.
+    fn kind(&self) -> &'static str;
+
+    /// The name of the model, as the agent file gives it.
+    fn name(&self) -> &str;
+
+    /// Asks for the next message of this conversation. `tools` may be empty: then none are offered.
+    ///
+    /// Dropping the future ends the call and closes its connection.
+    fn complete<'a>(
+        &'a self,
+        messages: &'a [Message],
+        tools: &'a [ToolSpec],
+    ) -> CompletionFuture<'a>;
+}
+
+/// What [`ChatModel::complete`] returns.
+pub type CompletionFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Completion, ModelError>> + Send + 'a>>;
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Instructions that stand above the conversation.
+    System(String),
+    /// What the user said.
+    User(String),
+    /// What the model said before.
+    Assistant {
+        /// Its words, if any.
+        content: Option<String>,
+        /// The tools it asked for, in order.
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a tool returned.
+    Tool {
+        /// The id of the [`ToolCall`] this answers.
+        call_id: String,
+        /// The observation, as text.
+        content: String,
+    },
+}
+
+/// A model's wish to have a tool called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Links the call with its observation; never empty.
+    pub id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// Its arguments as the model wrote them: JSON text, or what the model took for it.
+    pub arguments: String,
+}
+
+/// A tool as it is offered to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// Name of the tool.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}
+
+/// A model's next message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// Its words, if any.
+    pub content: Option<String>,
+    /// The tools it asks for; empty when it is done.
+    pub tool_calls: Vec<ToolCall>,
+    /// Tokens used; `None` when the provider reports none.
+    pub usage: Option<TokenUsage>,
+}
+
+/// Tokens used by one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenUsage {
+    /// Tokens read.
+    pub tokens_in: u64,
+    /// Tokens written.
+    pub tokens_out: u64,
+}
