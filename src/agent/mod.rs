@@ -1,3 +1,17 @@
 //! Agents: files, registry, runs.
+//!
+//! [`Registry::load`] reads the files, [`Registry::run`] runs an agent: the system prompt is
+//! rendered, a model is asked, the tools it wants are called, until it answers. Sees models only
+//! through [`crate::model::ChatModel`]; knows neither the mesh nor the HTTP server.
 
+mod file;
+mod prompt;
+mod react;
+mod registry;
+mod run;
+mod template;
+mod tools;
+mod trace;
 pub mod types;
+
+pub use registry::{FILES_MAX, Registry, RunError};

@@ -1,0 +1,253 @@
+//! Agent files, `agents/NAME.agent.yaml`: from text to what a run needs, or to everything that is
+//! wrong with the text.
+//!
+//! Owns the documented keys and their limits. Refuses undocumented keys, and parts that this
+//! version does not run where leaving them out would change what the agent does (patterns, tools,
+//! providers). Other documented parts are accepted and named in a warning. Driven by the registry.
+
+mod lines;
+mod model;
+mod section;
+mod tools;
+
+use serde_json::Value;
+
+use super::prompt::Prompt;
+use crate::config::yaml;
+use section::{Path, Problems, SECRET_KEYS, Section};
+
+pub(in crate::agent) use model::Candidate;
+pub(in crate::agent) use tools::ToolBlock;
+
+/// The largest agent file, in bytes.
+pub(in crate::agent) const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest agent name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// The most model calls one run may be given.
+const ITERATIONS_MAX: u64 = 100;
+const ITERATIONS_DEFAULT: u64 = 10;
+
+/// The pattern that is built, and the others that are documented.
+const PATTERN: &str = "react";
+const PATTERNS_NOT_BUILT: &[&str] =
+    &["plan_and_execute", "parallel_fan_out", "pipeline", "supervisor", "swarm", "glyph"];
+
+/// Keys of `spec` that are accepted and have no effect yet.
+const SPEC_KEYS_UNUSED: &[&str] = &[
+    "memory",
+    "guardrails",
+    "channels",
+    "knowledge",
+    "permissions",
+    "chain",
+    "output_schema",
+    "observability",
+    "program",
+];
+
+/// A file that can be run.
+#[derive(Debug)]
+pub(in crate::agent) struct AgentFile {
+    /// To be tried in this order; never empty.
+    pub(in crate::agent) candidates: Vec<Candidate>,
+    pub(in crate::agent) prompt: Prompt,
+    pub(in crate::agent) max_iterations: u64,
+    /// Names are unique.
+    pub(in crate::agent) tools: Vec<ToolBlock>,
+    /// Keys that the file has and this version does not act on.
+    pub(in crate::agent) unused: Vec<String>,
+}
+
+/// What could be read of a file, whether it can be run or not.
+#[derive(Debug)]
+pub(in crate::agent) struct Reading {
+    /// `metadata.name`, if it is a name.
+    pub(in crate::agent) name: Option<String>,
+    pub(in crate::agent) version: String,
+    pub(in crate::agent) namespace: String,
+    /// The whole document with its secrets blanked, if the text is YAML.
+    pub(in crate::agent) document: Option<Value>,
+    /// The agent, or all that is wrong, a line for each problem.
+    pub(in crate::agent) agent: Result<AgentFile, String>,
+}
+
+impl Reading {
+    /// A file of which nothing can be read.
+    pub(in crate::agent) fn unreadable(error: String) -> Self {
+        Self {
+            name: None,
+            version: "0.1.0".to_owned(),
+            namespace: "default".to_owned(),
+            document: None,
+            agent: Err(error),
+        }
+    }
+}
+
+/// Reads the text of an agent file; `file` is how messages name it.
+pub(in crate::agent) fn read(file: &str, text: &str) -> Reading {
+    let document: Value = match yaml::read(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
+            let error = format!("{file}:{line} not readable as YAML: {}", error.message);
+            return Reading::unreadable(error);
+        }
+    };
+    let mut problems = Problems::new(file, text);
+    let mut reading = Reading::unreadable(String::new());
+    let agent = Section::new(&document, Path::default(), &mut problems)
+        .and_then(|top| read_document(&top, &mut reading, &mut problems));
+    reading.agent = match (problems.into_text(), agent) {
+        (None, Some(agent)) => Ok(agent),
+        (Some(problems), _) => Err(problems),
+        (None, None) => unreachable!("a file without an agent has a problem"),
+    };
+    reading.document = Some(without_secrets(document));
+    reading
+}
+
+fn read_document(
+    top: &Section<'_>,
+    reading: &mut Reading,
+    problems: &mut Problems<'_>,
+) -> Option<AgentFile> {
+    top.only_keys(&["apiVersion", "kind", "metadata", "spec"], problems);
+    top.choice("apiVersion", &["astromesh/v1"], problems);
+    top.choice("kind", &["Agent"], problems);
+    match top.section("metadata", problems) {
+        Some(metadata) => read_metadata(&metadata, reading, problems),
+        None if top.value("metadata").is_none() => {
+            problems.add(&Path::default().key("metadata").key("name"), None, "missing");
+        }
+        None => {}
+    }
+    let Some(spec) = top.section("spec", problems) else {
+        if top.value("spec").is_none() {
+            problems.add(&Path::default().key("spec"), None, "missing; it needs at least model");
+        }
+        return None;
+    };
+    read_spec(&spec, problems)
+}
+
+fn read_metadata(metadata: &Section<'_>, reading: &mut Reading, problems: &mut Problems<'_>) {
+    metadata.only_keys(&["name", "version", "namespace", "labels"], problems);
+    match metadata.string("name", problems) {
+        Some(name) if is_name(name) => reading.name = Some(name.to_owned()),
+        Some(_) => {
+            let remedy =
+                format!("must be 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes, underscores");
+            metadata.wrong("name", &remedy, problems);
+        }
+        None if metadata.value("name").is_none() => metadata.wrong("name", "missing", problems),
+        None => {}
+    }
+    match metadata.value("version") {
+        Some(Value::String(version)) => version.clone_into(&mut reading.version),
+        // `version: 1.0` is a number in YAML; everybody means the text.
+        Some(Value::Number(version)) => reading.version = version.to_string(),
+        Some(_) => metadata.wrong("version", "must be text such as \"0.1.0\"", problems),
+        None => {}
+    }
+    if let Some(namespace) = metadata.string("namespace", problems) {
+        namespace.clone_into(&mut reading.namespace);
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+fn read_spec(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<AgentFile> {
+    let mut known = vec!["identity", "model", "prompts", "orchestration", "tools"];
+    known.extend(SPEC_KEYS_UNUSED);
+    spec.only_keys(&known, problems);
+    if let Some(identity) = spec.section("identity", problems) {
+        identity.only_keys(&["display_name", "description", "avatar"], problems);
+    }
+    let candidates = model::read(spec, problems);
+    let prompt = read_prompt(spec, problems);
+    let max_iterations = read_orchestration(spec, problems);
+    let tools = tools::read(spec, problems);
+    let unused = SPEC_KEYS_UNUSED
+        .iter()
+        .filter(|key| spec.value(key).is_some())
+        .map(|key| format!("spec.{key}"))
+        .collect();
+    Some(AgentFile { candidates, prompt: prompt?, max_iterations, tools, unused })
+}
+
+fn read_prompt(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<Prompt> {
+    let Some(prompts) = spec.section("prompts", problems) else {
+        return Some(Prompt::none());
+    };
+    prompts.only_keys(&["system", "templates"], problems);
+    prompts.section("templates", problems);
+    let Some(system) = prompts.string("system", problems) else {
+        return Some(Prompt::none());
+    };
+    Prompt::new(system)
+        .map_err(|error| {
+            let remedy = format!("no valid template: {error}");
+            problems.add(&prompts.path.key("system"), None, &remedy);
+        })
+        .ok()
+}
+
+fn read_orchestration(spec: &Section<'_>, problems: &mut Problems<'_>) -> u64 {
+    let Some(orchestration) = spec.section("orchestration", problems) else {
+        return ITERATIONS_DEFAULT;
+    };
+    orchestration.only_keys(
+        &[
+            "pattern",
+            "max_iterations",
+            "role_map",
+            "narrate",
+            "max_repairs",
+            "timeout",
+            "timeout_seconds",
+        ],
+        problems,
+    );
+    match orchestration.string("pattern", problems) {
+        Some(PATTERN) | None => {}
+        Some(pattern) if PATTERNS_NOT_BUILT.contains(&pattern) => {
+            let remedy = format!("not built in this version, which runs {PATTERN}");
+            orchestration.wrong("pattern", &remedy, problems);
+        }
+        Some(_) => {
+            let remedy = format!("unknown pattern; this version runs {PATTERN}");
+            orchestration.wrong("pattern", &remedy, problems);
+        }
+    }
+    orchestration
+        .integer("max_iterations", (1, ITERATIONS_MAX), problems)
+        .unwrap_or(ITERATIONS_DEFAULT)
+}
+
+/// The document as it may be shown: a file may hold keys, its readers should not.
+fn without_secrets(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                if SECRET_KEYS.contains(&key.as_str()) && value.is_string() {
+                    *value = "***".into();
+                } else {
+                    *value = without_secrets(value.take());
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = without_secrets(item.take());
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
+}

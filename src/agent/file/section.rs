@@ -1,0 +1,215 @@
+//! Reads mappings of a document key by key and notes everything that is wrong with them.
+//!
+//! Owns the wording of a problem: file, line, key, value, remedy. Refuses to stop at the first one.
+
+use serde_json::{Map, Value};
+
+use super::lines::{Segment, line_of};
+
+/// How many problems of one file are told; the rest is counted.
+const PROBLEMS_MAX: usize = 50;
+
+/// How much of a wrong value is shown, in characters.
+const VALUE_CHARS_MAX: usize = 60;
+
+/// Keys whose values are secrets: never shown in a message, a log or an answer.
+pub(super) const SECRET_KEYS: &[&str] =
+    &["api_key", "access_token", "app_secret", "verify_token", "password", "secret", "token"];
+
+/// What is wrong with one file.
+#[derive(Debug)]
+pub(super) struct Problems<'a> {
+    file: &'a str,
+    text: &'a str,
+    found: Vec<String>,
+    left_out: usize,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, found: Vec::new(), left_out: 0 }
+    }
+
+    /// Notes that the value at this path is wrong; `remedy` says what to write instead.
+    pub(super) fn add(&mut self, path: &Path, value: Option<&Value>, remedy: &str) {
+        if self.found.len() >= PROBLEMS_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let line =
+            line_of(self.text, &path.segments).map_or_else(String::new, |line| format!("{line}:"));
+        let value = value.map_or_else(String::new, |value| format!("{}: ", path.show(value)));
+        self.found.push(format!("{}:{line} {}: {value}{remedy}", self.file, path.dotted()));
+    }
+
+    /// All of them as one text, a line each; `None` when the file is fine.
+    pub(super) fn into_text(mut self) -> Option<String> {
+        if self.left_out > 0 {
+            self.found.push(format!("{}: and {} more problems", self.file, self.left_out));
+        }
+        if self.found.is_empty() { None } else { Some(self.found.join("\n")) }
+    }
+}
+
+/// The way to a value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Path {
+    segments: Vec<Segment>,
+}
+
+impl Path {
+    pub(super) fn key(&self, key: &str) -> Self {
+        self.with(Segment::Key(key.to_owned()))
+    }
+
+    pub(super) fn index(&self, index: usize) -> Self {
+        self.with(Segment::Index(index))
+    }
+
+    fn with(&self, segment: Segment) -> Self {
+        let mut segments = self.segments.clone();
+        segments.push(segment);
+        Self { segments }
+    }
+
+    fn dotted(&self) -> String {
+        let mut text = String::new();
+        for segment in &self.segments {
+            match segment {
+                Segment::Key(key) if text.is_empty() => text.push_str(key),
+                Segment::Key(key) => {
+                    text.push('.');
+                    text.push_str(key);
+                }
+                Segment::Index(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        if text.is_empty() { "document".to_owned() } else { text }
+    }
+
+    fn show(&self, value: &Value) -> String {
+        let secret = matches!(self.segments.last(),
+            Some(Segment::Key(key)) if SECRET_KEYS.contains(&key.as_str()));
+        if secret {
+            return "***".to_owned();
+        }
+        let text = value.to_string();
+        match text.char_indices().nth(VALUE_CHARS_MAX) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+/// One mapping of the document.
+#[derive(Debug, Clone)]
+pub(super) struct Section<'a> {
+    pub(super) path: Path,
+    pub(super) map: &'a Map<String, Value>,
+}
+
+impl<'a> Section<'a> {
+    /// This value as a section, if it is a mapping.
+    pub(super) fn new(value: &'a Value, path: Path, problems: &mut Problems<'_>) -> Option<Self> {
+        match value {
+            Value::Object(map) => Some(Self { path, map }),
+            _ => {
+                problems.add(&path, Some(value), "must be a mapping of keys to values");
+                None
+            }
+        }
+    }
+
+    /// A key's value; a key without one counts as missing.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Notes each key that is not among these.
+    pub(super) fn only_keys(&self, known: &[&str], problems: &mut Problems<'_>) {
+        for key in self.map.keys().filter(|key| !known.contains(&key.as_str())) {
+            let remedy = format!("unknown key; known here: {}", known.join(", "));
+            problems.add(&self.path.key(key), None, &remedy);
+        }
+    }
+
+    /// Notes that the value of this key is wrong.
+    pub(super) fn wrong(&self, key: &str, remedy: &str, problems: &mut Problems<'_>) {
+        problems.add(&self.path.key(key), self.value(key), remedy);
+    }
+
+    pub(super) fn section(&self, key: &str, problems: &mut Problems<'_>) -> Option<Section<'a>> {
+        Section::new(self.value(key)?, self.path.key(key), problems)
+    }
+
+    /// The mappings of a list.
+    pub(super) fn sections(&self, key: &str, problems: &mut Problems<'_>) -> Vec<Section<'a>> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .filter_map(|(index, item)| {
+                    Section::new(item, self.path.key(key).index(index), problems)
+                })
+                .collect(),
+            Some(_) => {
+                self.wrong(key, "must be a list of mappings", problems);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn string(&self, key: &str, problems: &mut Problems<'_>) -> Option<&'a str> {
+        let value = self.value(key)?;
+        if value.as_str().is_none() {
+            self.wrong(key, "must be text; put it in quotes", problems);
+        }
+        value.as_str()
+    }
+
+    pub(super) fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
+        let value = self.value(key)?;
+        if value.as_bool().is_none() {
+            self.wrong(key, "must be true or false", problems);
+        }
+        value.as_bool()
+    }
+
+    /// A whole number from `min` to `max`.
+    pub(super) fn integer(
+        &self,
+        key: &str,
+        (min, max): (u64, u64),
+        problems: &mut Problems<'_>,
+    ) -> Option<u64> {
+        let number = self.value(key)?.as_u64().filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.wrong(key, &format!("must be a whole number from {min} to {max}"), problems);
+        }
+        number
+    }
+
+    /// A number above 0, at most `max`.
+    pub(super) fn seconds(&self, key: &str, max: f64, problems: &mut Problems<'_>) -> Option<f64> {
+        let number = self.value(key)?.as_f64().filter(|number| *number >= 0.001 && *number <= max);
+        if number.is_none() {
+            self.wrong(key, &format!("must be a number of seconds, at most {max}"), problems);
+        }
+        number
+    }
+
+    /// One of these words.
+    pub(super) fn choice(
+        &self,
+        key: &str,
+        words: &[&str],
+        problems: &mut Problems<'_>,
+    ) -> Option<&'a str> {
+        let word = self.value(key)?.as_str().filter(|word| words.contains(word));
+        if word.is_none() {
+            self.wrong(key, &format!("must be one of {}", words.join(", ")), problems);
+        }
+        word
+    }
+}

@@ -1,0 +1,234 @@
+//! The agents of this node, from the files of its configuration directory.
+//!
+//! Owns what is listed, shown and run. A broken file is listed as a draft with its problems and
+//! never keeps the others from loading. Does not change after loading: a reload makes a new one.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use reqwest::Client;
+use serde_json::Value;
+
+use super::file::{self, AgentFile, Candidate, FILE_BYTES_MAX, Reading};
+use super::run::Agent;
+use super::tools::Toolbox;
+use super::types::{AgentStatus, AgentSummary, RunRequest, RunResponse};
+use crate::model::{ChatModel, ModelError, echo::Echo, openai::OpenAi};
+
+/// The most agent files a node reads.
+pub const FILES_MAX: usize = 1_000;
+
+const FILE_ENDING: &str = ".agent.yaml";
+
+/// The agents of this node.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Sorted by name.
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    summary: AgentSummary,
+    document: Option<Value>,
+    /// Present exactly when the status is `deployed`.
+    agent: Option<Agent>,
+}
+
+/// Why a run gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No agent of this name serves requests here. The caller's mistake, or a draft.
+    #[error("no agent of this name serves requests on this node")]
+    UnknownAgent,
+    /// No model answered.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The agent's own file failed at run time, such as a prompt that exceeds its bounds.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Registry {
+    /// Reads `agents/*.agent.yaml` below this directory; a missing directory holds no agents.
+    ///
+    /// Models are asked through `http`, which should be [`crate::model::http_client`]. Reads files
+    /// synchronously: call it at start and on reload, not for a request.
+    #[must_use]
+    pub fn load(config_dir: &Path, http: Client) -> Self {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut claimed: Vec<(String, String)> = Vec::new();
+        for path in agent_files(&config_dir.join("agents")) {
+            let stem = file_stem(&path);
+            let shown = format!("agents/{stem}{FILE_ENDING}");
+            let mut reading = match read_bounded(&path) {
+                Ok(text) => file::read(&shown, &text),
+                Err(error) => Reading::unreadable(format!("{shown}: {error}")),
+            };
+            if let Some(name) = &reading.name {
+                match claimed.iter().find(|(earlier, _)| earlier == name) {
+                    Some((_, first)) => {
+                        reading.agent = Err(format!(
+                            "{shown}: metadata.name: {name:?}: is the name of {first} too; rename one"
+                        ));
+                    }
+                    None => claimed.push((name.clone(), shown)),
+                }
+            }
+            entries.push(Entry::new(reading, stem, &http));
+        }
+        // Of two entries with one name, the one that serves requests comes first.
+        entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.agent.is_none()));
+        Self { entries }
+    }
+
+    /// All agents, drafts included, sorted by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<AgentSummary> {
+        self.entries.iter().map(|entry| entry.summary.clone()).collect()
+    }
+
+    /// The file of this agent as JSON, with `***` for secrets; drafts too, if they are YAML.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Option<Value> {
+        self.entries
+            .iter()
+            .find(|entry| entry.summary.name == name)
+            .and_then(|entry| entry.document.clone())
+    }
+
+    /// The names of the agents that serve requests, sorted.
+    #[must_use]
+    pub fn served_names(&self) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.agent.is_some())
+            .map(|entry| entry.summary.name.clone())
+            .collect()
+    }
+
+    /// Whether an agent of this name serves requests here.
+    #[must_use]
+    pub fn serves(&self, name: &str) -> bool {
+        self.agent(name).is_some()
+    }
+
+    /// Runs an agent. Dropping the future cancels the run and everything behind it.
+    ///
+    /// # Errors
+    /// See [`RunError`]. Failing tools are no errors: the model is told of them.
+    pub async fn run(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
+        let agent = self.agent(name).ok_or(RunError::UnknownAgent)?;
+        agent.run(request).await
+    }
+
+    fn agent(&self, name: &str) -> Option<&Agent> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.summary.name == name)
+            .find_map(|entry| entry.agent.as_ref())
+    }
+}
+
+impl Entry {
+    fn new(reading: Reading, stem: String, http: &Client) -> Self {
+        let name = reading.name.unwrap_or(stem);
+        let (status, error, agent) = match reading.agent {
+            Ok(file) => {
+                if !file.unused.is_empty() {
+                    tracing::warn!(
+                        agent = %name,
+                        keys = %file.unused.join(", "),
+                        "agent file has parts that this version does not act on",
+                    );
+                }
+                (AgentStatus::Deployed, None, Some(build(&name, file, http)))
+            }
+            Err(error) => {
+                tracing::warn!(agent = %name, error = %error, "agent file is broken; listed as draft");
+                (AgentStatus::Draft, Some(error), None)
+            }
+        };
+        Self {
+            summary: AgentSummary {
+                name,
+                version: reading.version,
+                namespace: reading.namespace,
+                status,
+                error,
+            },
+            document: reading.document,
+            agent,
+        }
+    }
+}
+
+fn build(name: &str, file: AgentFile, http: &Client) -> Agent {
+    let models = file
+        .candidates
+        .into_iter()
+        .map(|candidate| -> Box<dyn ChatModel> {
+            match candidate {
+                Candidate::OpenAi(settings) => Box::new(OpenAi::new(http.clone(), settings)),
+                Candidate::Echo { model, delay } => Box::new(Echo::new(model, delay)),
+            }
+        })
+        .collect();
+    Agent {
+        name: name.to_owned(),
+        models,
+        prompt: file.prompt,
+        max_iterations: file.max_iterations,
+        toolbox: Toolbox::new(file.tools),
+    }
+}
+
+/// The agent files of a directory in the order of their names.
+fn agent_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(path = %directory.display(), error = %error, "cannot read agents");
+            }
+            return Vec::new();
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(FILE_ENDING))
+        .collect();
+    paths.sort();
+    if paths.len() > FILES_MAX {
+        tracing::warn!(
+            files = paths.len(),
+            "more than {FILES_MAX} agent files; only the first {FILES_MAX} by name are read",
+        );
+        paths.truncate(FILES_MAX);
+    }
+    paths
+}
+
+fn file_stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(FILE_ENDING).unwrap_or(&name).to_owned()
+}
+
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    // Opening a pipe would wait for a writer.
+    if !metadata.is_file() {
+        return Err("not a file".to_owned());
+    }
+    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
+}

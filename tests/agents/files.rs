@@ -1,0 +1,213 @@
+//! What is read from agent files, and what is said about broken ones.
+
+use std::path::Path;
+
+use astromesh::agent::Registry;
+use astromesh::agent::types::{AgentStatus, AgentSummary};
+use serde_json::json;
+
+use crate::support::{load, registry};
+
+const ECHO: &str = "{model: {primary: {provider: echo}}}";
+
+fn summary(registry: &Registry, name: &str) -> AgentSummary {
+    registry.list().into_iter().find(|summary| summary.name == name).unwrap()
+}
+
+fn error_of(spec: &str) -> String {
+    let registry = registry(&[("a", &format!("metadata: {{name: a}}\nspec:\n{spec}\n"))]);
+    let summary = summary(&registry, "a");
+    assert_eq!(summary.status, AgentStatus::Draft, "{spec}");
+    summary.error.unwrap()
+}
+
+#[test]
+fn every_shipped_sample_is_deployed() {
+    let registry = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"));
+    for summary in registry.list() {
+        assert_eq!(summary.error, None, "{}", summary.name);
+    }
+    assert_eq!(registry.served_names(), ["assistant", "echo", "researcher"]);
+}
+
+#[test]
+fn a_missing_directory_holds_no_agents() {
+    let directory = tempfile::TempDir::new().unwrap();
+    assert_eq!(load(directory.path()).list(), []);
+}
+
+#[test]
+fn every_documented_key_is_accepted() {
+    let text = r#"
+apiVersion: astromesh/v1
+kind: Agent
+metadata: {name: full, version: 1.2, namespace: team, labels: {a: b}}
+spec:
+  identity: {display_name: F, description: d, avatar: x}
+  model:
+    routing: {strategy: quality_first, health_check_interval: 30}
+    default: {candidates: [{source: openai, model: m, endpoint: "http://h/v1"}], strategy: round_robin}
+    roles: {planner: {candidates: []}}
+    primary: {provider: azure_openai, model: m, endpoint: "https://h/v1?api-version=1", api_key: k, parameters: {top_p: 1}, temperature: 0.1, max_tokens: 5, timeout: 3}
+    fallback: {provider: echo, parameters: {delay_ms: 0}}
+    extra: {more: {provider: echo}}
+  prompts: {system: "Hi {{ a }}", templates: {x: "y"}}
+  orchestration: {pattern: react, max_iterations: 3, role_map: {}, narrate: true, max_repairs: 1, timeout: 3, timeout_seconds: 3}
+  program: p
+  tools:
+    - {name: datetime_now, type: builtin, description: d, parameters: {timezone: {type: string}}, config: {}, permissions: [], rate_limit: {window_seconds: 60, max_calls: 10}, requires_approval: false}
+    - {name: http_request, type: builtin, config: {allow_localhost: false, timeout_seconds: 1, max_response_bytes: 10}}
+  memory: {conversational: {backend: redis}}
+  knowledge: {pipeline: p}
+  guardrails: {input: []}
+  permissions: {allowed_actions: []}
+  output_schema: {type: object}
+  chain: {mode: sequential}
+  channels: [{type: whatsapp, config: {access_token: secret-1}}]
+  observability: {}
+"#;
+    let registry = registry(&[("x", text)]);
+    let summary = summary(&registry, "full");
+    assert_eq!(summary.error, None);
+    assert_eq!((summary.version.as_str(), summary.namespace.as_str()), ("1.2", "team"));
+    assert!(registry.serves("full"));
+    let document = registry.document("full").unwrap();
+    assert_eq!(document["spec"]["model"]["primary"]["api_key"], "***");
+    assert_eq!(document["spec"]["channels"][0]["config"]["access_token"], "***");
+    assert_eq!(document["spec"]["prompts"]["system"], "Hi {{ a }}");
+}
+
+#[test]
+fn all_problems_of_a_file_are_told_with_their_lines() {
+    let text = "\
+metadata:
+  name: bad
+  colour: red
+spec:
+  model:
+    primary:
+      provider: ollama
+      timeout: soon
+  orchestration:
+    pattern: swarm
+    max_iterations: 0
+  tools:
+    - name: sql_query
+      type: builtin
+    - name: search
+      type: mcp_stdio
+  prompts:
+    system: '{% if %}'
+";
+    let registry =
+        registry(&[("some", text), ("good", &format!("metadata: {{name: good}}\nspec: {ECHO}"))]);
+    assert_eq!(registry.served_names(), ["good"]);
+    let summary = summary(&registry, "bad");
+    assert_eq!(summary.status, AgentStatus::Draft);
+    assert!(!registry.serves("bad"));
+    assert_eq!(registry.document("bad").unwrap()["metadata"]["colour"], "red");
+    let error = summary.error.unwrap();
+    let expected = [
+        "agents/some.agent.yaml:3: metadata.colour: unknown key",
+        "agents/some.agent.yaml:7: spec.model.primary.provider: \"ollama\": not built in this version; Ollama speaks",
+        "http://localhost:11434/v1",
+        "agents/some.agent.yaml:8: spec.model.primary.timeout: \"soon\": must be a number of seconds",
+        "agents/some.agent.yaml:10: spec.orchestration.pattern: \"swarm\": not built in this version, which runs react",
+        "agents/some.agent.yaml:11: spec.orchestration.max_iterations: 0: must be",
+        "agents/some.agent.yaml:13: spec.tools[0].name: \"sql_query\"",
+        "agents/some.agent.yaml:16: spec.tools[1].type: \"mcp_stdio\"",
+        "agents/some.agent.yaml:18: spec.prompts.system: no valid template",
+    ];
+    for part in expected {
+        assert!(error.contains(part), "{part}\n--- is not in ---\n{error}");
+    }
+    assert_eq!(error.lines().count(), 8, "{error}");
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let rows = [
+        ("no model", "  prompts: {}", "spec.model: no model"),
+        ("empty model", "  model: {}", "spec.model: no model"),
+        ("slash means litellm", "  model: {primary: {model: org/m}}", "litellm"),
+        ("provider reference", "  model: {primary: {providerRef: x}}", "providers.yaml"),
+        ("endpoint", "  model: {primary: {endpoint: localhost}}", "must be a URL"),
+        ("reserved", "  model: {primary: {parameters: {stream: true}}}", "is set by astromesh"),
+        (
+            "strategy",
+            "  model: {primary: {provider: echo}, routing: {strategy: x}}",
+            "must be one of cost_optimized",
+        ),
+        (
+            "delay",
+            "  model: {primary: {provider: echo, parameters: {delay_ms: 600001}}}",
+            "delay_ms: 600001",
+        ),
+        (
+            "tool twice",
+            "  model: {primary: {provider: echo}}\n  tools: [{name: datetime_now, type: builtin}, {name: datetime_now, type: builtin}]",
+            "spec.tools[1].name",
+        ),
+        (
+            "tool type",
+            "  model: {primary: {provider: echo}}\n  tools: [{name: datetime_now}]",
+            "type: missing; write type: builtin",
+        ),
+        (
+            "tool config",
+            "  model: {primary: {provider: echo}}\n  tools: [{name: datetime_now, type: builtin, config: {a: 1}}]",
+            "config.a",
+        ),
+        (
+            "unknown key",
+            "  model: {primary: {provider: echo}}\n  promts: {}",
+            "spec.promts: unknown key",
+        ),
+        ("not a mapping", "  model: gpt", "must be a mapping"),
+    ];
+    for (name, spec, expected) in rows {
+        let error = error_of(spec);
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_repeated() {
+    let error =
+        error_of("  model: {primary: {api_key: {x: hush}, endpoint: 'http://me:hush@h/v1'}}");
+    assert!(error.contains("api_key: ***"), "{error}");
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
+fn unreadable_files_are_drafts_named_by_their_file() {
+    let large = format!("# {}\n", "x".repeat(256 * 1024));
+    let registry = registry(&[
+        ("syntax", "metadata: {name: a\nspec"),
+        ("list", "- a"),
+        ("name", &format!("metadata: {{name: 'a b'}}\nspec: {ECHO}")),
+        ("large", &large),
+    ]);
+    for name in ["syntax", "list", "name", "large"] {
+        let summary = summary(&registry, name);
+        assert_eq!(summary.status, AgentStatus::Draft);
+        assert!(summary.error.unwrap().contains(&format!("agents/{name}.agent.yaml")));
+    }
+    assert_eq!(registry.list().len(), 4);
+    assert_eq!(registry.document("syntax"), None);
+}
+
+#[test]
+fn of_two_files_with_one_name_the_second_is_a_draft_that_names_the_first() {
+    let text = format!("metadata: {{name: twin, version: '1'}}\nspec: {ECHO}");
+    let registry = registry(&[("b", &text.replace("'1'", "'2'")), ("a", &text)]);
+    let list = serde_json::to_value(registry.list()).unwrap();
+    assert_eq!(
+        list[0],
+        json!({"name": "twin", "version": "1", "namespace": "default", "status": "deployed"})
+    );
+    assert_eq!(list[1]["version"], "2");
+    assert!(list[1]["error"].as_str().unwrap().contains("agents/a.agent.yaml"), "{list}");
+    assert_eq!(registry.served_names(), ["twin"]);
+    assert_eq!(registry.document("twin").unwrap()["metadata"]["version"], "1");
+}

@@ -1,0 +1,8 @@
+//! Agents from file to answer, against a fake model server on loopback.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod files;
+mod http_tool;
+mod models;
+mod runs;
+mod support;

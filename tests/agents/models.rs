@@ -1,0 +1,138 @@
+//! How failures of model servers reach the caller.
+
+use std::time::Duration;
+
+use astromesh::model::ErrorCode;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::support::{Server, agent, block, model_error, request, run, words};
+
+/// An endpoint where nothing listens.
+async fn refused() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    format!("{{endpoint: \"http://{address}/v1\"}}")
+}
+
+#[tokio::test]
+async fn nothing_listening_is_connection_refused() {
+    let registry = agent(&format!("  model: {{primary: {}}}", refused().await));
+    let error = model_error(&registry).await;
+    assert_eq!(error.code, ErrorCode::ConnectionRefused, "{error}");
+    assert!(!error.hint.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_host_is_a_dns_failure() {
+    // RFC 6761 keeps .invalid from ever resolving.
+    let registry = agent("  model: {primary: {endpoint: 'http://model.invalid/v1'}}");
+    let error = model_error(&registry).await;
+    assert_eq!(error.code, ErrorCode::DnsResolutionFailed, "{error}");
+}
+
+#[tokio::test]
+async fn bad_answers_say_what_is_wrong() {
+    let large = "x".repeat(8 * 1024 * 1024 + 1);
+    let rows = [
+        ("status", 500, "{\"error\": {\"message\": \"boom\"}}", "HTTP 500: boom"),
+        ("status without text", 503, "<html>", "HTTP 503"),
+        ("no JSON", 200, "<html>", "no chat completion"),
+        ("no choices", 200, "{\"choices\": []}", "no choices"),
+        ("redirect", 302, "", "HTTP 302"),
+        ("oversize", 200, large.as_str(), "larger than"),
+    ];
+    for (name, status, body, expected) in rows {
+        let server = Server::raw(vec![(status, body.to_owned())]).await;
+        let registry = agent(&format!("  model: {{primary: {}}}", block(&server)));
+        let error = model_error(&registry).await;
+        assert_eq!(error.code, ErrorCode::AllProvidersFailed, "{name}: {error}");
+        assert!(error.message.contains(expected), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_a_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let registry = agent(&format!(
+        "  model: {{primary: {{endpoint: \"http://{address}/v1\", timeout: 0.2}}}}"
+    ));
+    let error = model_error(&registry).await;
+    assert_eq!(error.code, ErrorCode::Timeout, "{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_the_file_names_must_be_set_and_is_sent() {
+    let server = Server::raw(vec![
+        (401, "{\"error\": {\"message\": \"bad key astromesh\"}}".to_owned()),
+        (200, words("ok").to_string()),
+    ])
+    .await;
+    let endpoint = format!("endpoint: \"http://{}/v1\"", server.address);
+    let missing = "  model: {primary: {api_key_env: ASTROMESH_TEST_UNSET_KEY}}";
+    let error = model_error(&agent(missing)).await;
+    assert_eq!(error.code, ErrorCode::MissingApiKey, "{error}");
+    assert!(error.message.contains("ASTROMESH_TEST_UNSET_KEY"));
+
+    // Cargo sets this variable to "astromesh" for every test.
+    let set = agent(&format!("  model: {{primary: {{{endpoint}, api_key_env: CARGO_PKG_NAME}}}}"));
+    let error = model_error(&set).await;
+    assert!(error.message.ends_with("HTTP 401: bad key ***"), "{error}");
+    assert_eq!(run(&set, "q").await.answer, "ok");
+    assert_eq!(server.seen()[0].headers["authorization"], "Bearer astromesh");
+}
+
+#[tokio::test]
+async fn the_fallback_answers_when_the_primary_fails_and_is_kept_for_the_run() {
+    let down = Server::raw(vec![(500, String::new())]).await;
+    let up = Server::start(vec![
+        crate::support::calls(&[("datetime_now", serde_json::json!({}))]),
+        words("ok"),
+    ])
+    .await;
+    for spec in [
+        format!("  model: {{primary: {}, fallback: {}}}", block(&down), block(&up)),
+        format!("  model: {{default: {{candidates: [{}, {}]}}}}", block(&down), block(&up)),
+    ] {
+        let registry = agent(&format!("{spec}\n  tools: [{{name: datetime_now, type: builtin}}]"));
+        assert_eq!(run(&registry, "q").await.answer, "ok");
+    }
+    assert_eq!(down.seen().len(), 2, "asked once in each run");
+}
+
+#[tokio::test]
+async fn when_all_models_fail_all_reasons_are_told() {
+    let down = Server::raw(vec![(500, String::new())]).await;
+    let spec = format!("  model: {{primary: {}, fallback: {}}}", refused().await, block(&down));
+    let error = model_error(&agent(&spec)).await;
+    assert_eq!(error.code, ErrorCode::AllProvidersFailed);
+    assert!(error.message.contains("model_connection_refused"), "{error}");
+    assert!(error.message.contains("HTTP 500"), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_the_run_closes_the_connection_to_the_model() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let registry = agent(&format!("  model: {{primary: {{endpoint: \"http://{address}/v1\"}}}}"));
+    let mut stream = {
+        let run = registry.run("a", request("q"));
+        tokio::pin!(run);
+        tokio::select! {
+            result = &mut run => panic!("the silent server cannot have answered: {result:?}"),
+            accepted = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut first = [0; 4];
+                stream.read_exact(&mut first).await.unwrap();
+                assert_eq!(&first, b"POST");
+                stream
+            } => accepted,
+        }
+    };
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest));
+    // A reset is a close too.
+    drop(closed.await.expect("the connection is closed"));
+}
