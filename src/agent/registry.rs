@@ -56,6 +56,7 @@ impl Registry {
     /// Models are asked through `http`, which should be [`crate::model::http_client`]. Reads files
     /// synchronously: call it at start and on reload, not for a request.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, to be given away")]
     pub fn load(config_dir: &Path, http: Client) -> Self {
         let mut entries: Vec<Entry> = Vec::new();
         let mut claimed: Vec<(String, String)> = Vec::new();

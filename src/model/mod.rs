@@ -10,6 +10,6 @@ mod error;
 pub mod openai;
 mod types;
 
-pub use client::{http_client, http_client_builder};
+pub use client::{http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
 pub use types::{ChatModel, Completion, CompletionFuture, Message, TokenUsage, ToolCall, ToolSpec};

@@ -138,12 +138,12 @@ impl<'a> Section<'a> {
         problems.add(&self.path.key(key), self.value(key), remedy);
     }
 
-    pub(super) fn section(&self, key: &str, problems: &mut Problems<'_>) -> Option<Section<'a>> {
-        Section::new(self.value(key)?, self.path.key(key), problems)
+    pub(super) fn section(&self, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        Self::new(self.value(key)?, self.path.key(key), problems)
     }
 
     /// The mappings of a list.
-    pub(super) fn sections(&self, key: &str, problems: &mut Problems<'_>) -> Vec<Section<'a>> {
+    pub(super) fn sections(&self, key: &str, problems: &mut Problems<'_>) -> Vec<Self> {
         match self.value(key) {
             None => Vec::new(),
             Some(Value::Array(items)) => items

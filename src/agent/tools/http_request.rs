@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::address::{Reach, reach};
 use super::{Finding, text};
-use crate::model::http_client_builder;
+use crate::model::http_client_with;
 
 pub(super) const DESCRIPTION: &str =
     "Makes an HTTP request and returns the status code, the headers and the body.";
@@ -61,7 +61,7 @@ pub(super) fn parameters() -> Value {
     })
 }
 
-/// The tool with its client; connections are kept between calls.
+/// The tool with its client, made at the first call; connections are kept between calls.
 pub(super) struct HttpRequest {
     settings: HttpRequestSettings,
     client: OnceLock<Client>,
@@ -79,8 +79,8 @@ impl HttpRequest {
         let url =
             Url::parse(url).map_err(|error| format!("the argument url is no URL: {error}"))?;
         guard.check_url(&url).map_err(|refusal| refusal.to_string())?;
-        let client = self.client(guard)?;
-        let mut request = client
+        let mut request = self
+            .client(guard)
             .request(method, url)
             .timeout(self.settings.timeout)
             .headers(headers(arguments.get("headers"))?);
@@ -93,24 +93,20 @@ impl HttpRequest {
         self.read(response).await
     }
 
-    fn client(&self, guard: Guard) -> Result<&Client, String> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let client = http_client_builder()
-            .dns_resolver(guard)
-            .redirect(redirect::Policy::custom(move |attempt| {
-                if attempt.previous().len() > REDIRECTS_MAX {
-                    return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
-                }
-                match guard.check_url(attempt.url()) {
-                    Ok(()) => attempt.follow(),
-                    Err(refusal) => attempt.error(refusal),
-                }
-            }))
-            .build()
-            .map_err(|error| format!("no HTTP client on this host: {}", describe(&error)))?;
-        Ok(self.client.get_or_init(|| client))
+    fn client(&self, guard: Guard) -> &Client {
+        self.client.get_or_init(|| {
+            http_client_with(|builder| {
+                builder.dns_resolver(guard).redirect(redirect::Policy::custom(move |attempt| {
+                    if attempt.previous().len() > REDIRECTS_MAX {
+                        return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
+                    }
+                    match guard.check_url(attempt.url()) {
+                        Ok(()) => attempt.follow(),
+                        Err(refusal) => attempt.error(refusal),
+                    }
+                }))
+            })
+        })
     }
 
     async fn read(&self, mut response: Response) -> Result<Finding, String> {

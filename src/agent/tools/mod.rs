@@ -109,10 +109,10 @@ impl Toolbox {
     /// Calls a tool and returns what the model is to see.
     pub(super) async fn call(&self, name: &str, arguments: &Value) -> Observation {
         let Some(tool) = self.tools.iter().find(|tool| tool.name == name) else {
-            return Observation::refusal(format!("Unknown tool '{name}'"));
+            return Observation::refusal(&format!("Unknown tool '{name}'"));
         };
         if tool.limiter.as_ref().is_some_and(|limiter| !limiter.admit(Instant::now())) {
-            return Observation::refusal(format!("Rate limit exceeded for '{name}'"));
+            return Observation::refusal(&format!("Rate limit exceeded for '{name}'"));
         }
         let empty = Map::new();
         let arguments = match arguments {
@@ -159,7 +159,7 @@ pub(super) struct Observation {
 
 impl Observation {
     /// The tool was not called.
-    fn refusal(error: String) -> Self {
+    fn refusal(error: &str) -> Self {
         Self { succeeded: false, body: json!({"error": error}) }
     }
 
