@@ -1,1 +1,159 @@
-//! cli.
+//! The commands of `astromeshctl`: one file a command.
+//!
+//! Owns the arguments, the words printed and the exit codes. It knows a daemon only through its
+//! HTTP API and the types in [`crate::api::types`]; it refuses to look into a daemon's files or to
+//! guess what a daemon did: what it claims, a daemon has confirmed. The one exception is the
+//! `daemon` command, which hands its arguments to [`crate::node`] and becomes a daemon itself.
+
+mod agents;
+mod client;
+mod daemon;
+mod failure;
+mod json;
+mod mesh;
+mod output;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use url::Url;
+
+use failure::Failure;
+use output::{Format, Output};
+
+const EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh nodes                 the mesh as the daemon on localhost:8000 sees it
+  astromeshctl run echo \"hello\"           run the agent `echo`, wherever in the mesh it lives
+  astromeshctl --url http://10.0.0.5:8000 status
+  astromeshctl mesh nodes --json | jq -r '.nodes[].name'
+
+Exit codes:
+  0  fine
+  1  failed: the daemon said no, or said something that cannot be understood, or not in time
+  2  usage: the command line is wrong
+  3  no daemon can be reached at the URL";
+
+/// Talk to a mesh of astromesh daemons.
+///
+/// Every node of a mesh answers for the whole mesh: it does not matter which one is asked.
+#[derive(Debug, Parser)]
+#[command(name = "astromeshctl", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that may stand before or after any command.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Print the daemon's JSON instead of text; errors are JSON too, on stderr
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// The daemon to ask
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ASTROMESH_DAEMON_URL",
+        default_value = "http://localhost:8000",
+        value_parser = client::base_url
+    )]
+    url: Url,
+
+    /// How long to wait for an answer [default: 60 for run, else 5]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the daemon: version, process, agents, mesh
+    Status,
+    /// Look at the mesh, or leave it
+    #[command(subcommand)]
+    Mesh(mesh::Command),
+    /// Look at the agents
+    #[command(subcommand)]
+    Agents(agents::Command),
+    /// Run an agent and print its answer
+    Run(run::Args),
+    /// Be a daemon: the same as astromeshd
+    Daemon(daemon::Args),
+}
+
+/// The longest wait that can be asked for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse().ok().and_then(|value| Duration::try_from_secs_f64(value).ok());
+    match parsed {
+        Some(wait) if !wait.is_zero() && wait <= TIMEOUT_MAX => Ok(wait),
+        _ => Err(format!("must be a number above 0, at most {}", TIMEOUT_MAX.as_secs())),
+    }
+}
+
+/// Reads the arguments of this process, does what they ask and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let format = if global.json { Format::Json } else { Format::Text };
+    let output = Output::new(format);
+    let outcome = match command {
+        Command::Daemon(args) => return daemon::main(args),
+        command => start(&global, &output, command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn start(global: &Global, output: &Output, command: Command) -> Result<(), Failure> {
+    // The only error is that a provider is installed already, which serves as well.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Local { doing: "start", cause: error.to_string() })?;
+    runtime.block_on(dispatch(global, output, command))
+}
+
+async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Status => status::run(global, output).await,
+        Command::Mesh(command) => mesh::run(global, output, &command).await,
+        Command::Agents(command) => agents::run(global, output, &command).await,
+        Command::Run(args) => run::run(global, output, &args).await,
+        Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn timeouts_are_positive_and_bounded() {
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2500)));
+        for bad in ["0", "-1", "nan", "inf", "86401", "soon", ""] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
