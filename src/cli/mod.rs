@@ -8,6 +8,7 @@
 mod agents;
 mod client;
 mod daemon;
+mod demo;
 mod failure;
 mod json;
 mod mesh;
@@ -26,16 +27,18 @@ use output::{Format, Output};
 
 const EXAMPLES: &str = "\
 Examples:
+  astromeshctl demo                       see a mesh of four nodes work, on this machine
   astromeshctl mesh nodes                 the mesh as the daemon on localhost:8000 sees it
   astromeshctl run echo \"hello\"           run the agent `echo`, wherever in the mesh it lives
   astromeshctl --url http://10.0.0.5:8000 status
   astromeshctl mesh nodes --json | jq -r '.nodes[].name'
 
 Exit codes:
-  0  fine
-  1  failed: the daemon said no, or said something that cannot be understood, or not in time
-  2  usage: the command line is wrong
-  3  no daemon can be reached at the URL";
+  0    fine
+  1    failed: the daemon said no, or said something that cannot be understood, or not in time
+  2    usage: the command line is wrong
+  3    no daemon can be reached at the URL
+  130  interrupted: the demo, by Ctrl-C";
 
 /// Talk to a mesh of astromesh daemons.
 ///
@@ -85,6 +88,8 @@ enum Command {
     Agents(agents::Command),
     /// Run an agent and print its answer
     Run(run::Args),
+    /// Watch a mesh of four nodes work, lose one and go on
+    Demo(demo::Args),
     /// Be a daemon: the same as astromeshd
     Daemon(daemon::Args),
 }
@@ -135,6 +140,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Mesh(command) => mesh::run(global, output, &command).await,
         Command::Agents(command) => agents::run(global, output, &command).await,
         Command::Run(args) => run::run(global, output, &args).await,
+        Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The longest text in bytes. A thousand times the largest file we ship.
@@ -85,6 +86,15 @@ impl Document {
         }
         place.line
     }
+}
+
+/// Writes a value as YAML text.
+///
+/// # Errors
+/// The value has a shape that YAML cannot hold, such as a map with maps for keys.
+pub fn write<T: Serialize>(value: &T) -> Result<String, YamlError> {
+    serde_yaml::to_string(value)
+        .map_err(|error| YamlError { line: None, message: error.to_string() })
 }
 
 fn deserialize<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
