@@ -1,1 +1,22 @@
-//! routing.
+//! Which node serves a request, and the way there.
+//!
+//! * [`choose`]: the rule, a pure function: the least busy of the nodes that have the agent
+//! * [`load`]: how busy each node is thought to be
+//! * [`in_flight`]: the exact number of runs on this node
+//! * [`ejection`]: nodes that could not be connected to are passed over for a while
+//! * [`forward`]: [`Router`], which sends the request there, streams the answer back and tries
+//!   another node when that is safe
+//! * [`headers`]: our own headers, and those that end at each hop
+//!
+//! Reads the directory; knows nothing of agents beyond their names, nor of what the bodies say.
+
+pub mod choose;
+pub mod ejection;
+pub mod forward;
+pub mod headers;
+pub mod in_flight;
+pub mod load;
+
+pub use choose::choose;
+pub use forward::{Call, ForwardedBody, Here, RouteError, Routed, Router};
+pub use in_flight::{InFlight, InFlightGuard};
