@@ -1,3 +1,29 @@
 //! The HTTP server of a node.
+//!
+//! Translates between HTTP and the modules that do the work; no rule lives here.
+//!
+//! * [`app`]: what the handlers share
+//! * [`routes`]: all routes, and how they are put together with those of other modules
+//! * [`agents`] and [`system`]: the handlers
+//! * [`body`]: reading request bodies, with the reason when they are not as they should be
+//! * [`error`]: the one shape of errors, and every code
+//! * [`frame`]: what happens around each request: its id, panics, the log line
+//! * [`server`]: sockets, limits and the graceful end
+//! * [`types`]: the JSON, shared with the command line
 
+pub mod agents;
+pub mod app;
+pub mod body;
+pub mod error;
+pub mod frame;
+pub mod routes;
+pub mod server;
+pub mod system;
 pub mod types;
+
+pub use app::{Agents, App, MeshStatusHook};
+pub use body::Json;
+pub use error::{ApiError, Code};
+pub use frame::RequestId;
+pub use routes::router;
+pub use server::{Connection, serve};

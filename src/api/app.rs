@@ -1,0 +1,81 @@
+//! What the handlers share.
+//!
+//! Owns nothing itself: it is the list of what the HTTP server needs from the rest of the node,
+//! filled in by the composition root.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::types::{AgentSummary, MeshStatus, RunRequest, RunResponse};
+use crate::agent::{Registry, RunError};
+use crate::{config, directory, routing};
+
+/// Says how the mesh is; `None` when it is off.
+pub type MeshStatusHook = Arc<dyn Fn() -> Option<MeshStatus> + Send + Sync>;
+
+/// What the handlers share; see each field.
+#[derive(Clone)]
+pub struct App {
+    /// The settings this node was started with.
+    pub config: Arc<config::Runtime>,
+    /// Who serves what.
+    pub directory: directory::Reader,
+    /// The agents of this node.
+    pub agents: Arc<dyn Agents>,
+    /// The way to other nodes. Counts local runs in the same [`routing::InFlight`] as below.
+    pub router: routing::Router,
+    /// Runs that execute on this node.
+    pub in_flight: routing::InFlight,
+    /// When the process started.
+    pub started: Instant,
+    /// How the mesh is.
+    pub mesh_status: MeshStatusHook,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("App")
+            .field("config", &self.config)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a run comes to.
+pub type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<RunResponse, RunError>> + Send + 'a>>;
+
+/// The agents of a node, as far as the HTTP server cares: the registry, or in tests one that
+/// waits and fails on command.
+pub trait Agents: Send + Sync {
+    /// All agents, drafts included.
+    fn list(&self) -> Vec<AgentSummary>;
+    /// The file of an agent, draft or not.
+    fn document(&self, name: &str) -> Option<Value>;
+    /// Whether this agent can be run here.
+    fn serves(&self, name: &str) -> bool;
+    /// Runs an agent. Dropping the future ends the run.
+    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a>;
+}
+
+impl Agents for Registry {
+    fn list(&self) -> Vec<AgentSummary> {
+        Self::list(self)
+    }
+
+    fn document(&self, name: &str) -> Option<Value> {
+        Self::document(self, name)
+    }
+
+    fn serves(&self, name: &str) -> bool {
+        Self::serves(self, name)
+    }
+
+    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
+        Box::pin(Self::run(self, name, request))
+    }
+}

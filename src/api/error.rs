@@ -1,0 +1,162 @@
+//! Errors as HTTP answers: one shape, `{"detail", "code", "request_id"}`, and every code.
+//!
+//! A handler returns an [`ApiError`]; the frame around it writes the body, because only there the
+//! request id is known for certain. `docs/http-api.md` explains each code to users.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::agent::RunError;
+use crate::model::ModelError;
+use crate::routing::RouteError;
+
+/// What went wrong, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// No such route.
+    NotFound,
+    /// The route exists, the method on it does not.
+    MethodNotAllowed,
+    /// The body is no JSON or not of the shape the route wants.
+    InvalidRequest,
+    /// The body broke off, or could not be read for another reason.
+    BodyUnreadable,
+    /// The body is longer than `spec.api.body_bytes_max`.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// Nobody has the agent, or it is a draft.
+    AgentNotFound,
+    /// All nodes with the agent are dead or have left.
+    AgentUnavailable,
+    /// No node with the agent could be connected to.
+    NodesUnreachable,
+    /// The connection to the node broke after the request was sent.
+    NodeConnectionLost,
+    /// A forwarded request cannot be served here.
+    HopLimit,
+    /// A mesh route on a node whose mesh is off.
+    MeshDisabled,
+    /// A defect of the node, or a run that failed for another reason than its model.
+    Internal,
+    /// The model failed; the code is that of the model.
+    Model(&'static str),
+}
+
+impl Code {
+    /// All codes but those of models.
+    pub const ALL: [Self; 13] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::InvalidRequest,
+        Self::BodyUnreadable,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::AgentNotFound,
+        Self::AgentUnavailable,
+        Self::NodesUnreachable,
+        Self::NodeConnectionLost,
+        Self::HopLimit,
+        Self::MeshDisabled,
+        Self::Internal,
+    ];
+
+    /// As in the body.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::InvalidRequest => "invalid_request",
+            Self::BodyUnreadable => "body_unreadable",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::AgentNotFound => "agent_not_found",
+            Self::AgentUnavailable => "agent_unavailable",
+            Self::NodesUnreachable => "nodes_unreachable",
+            Self::NodeConnectionLost => "node_connection_lost",
+            Self::HopLimit => "hop_limit",
+            Self::MeshDisabled => "mesh_disabled",
+            Self::Internal => "internal",
+            Self::Model(code) => code,
+        }
+    }
+
+    /// The status that goes with it.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BodyUnreadable => StatusCode::BAD_REQUEST,
+            Self::NotFound | Self::AgentNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NodeConnectionLost | Self::Model(_) => StatusCode::BAD_GATEWAY,
+            Self::AgentUnavailable
+            | Self::NodesUnreachable
+            | Self::HopLimit
+            | Self::MeshDisabled => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// For programs; decides the status.
+    pub code: Code,
+    /// For people.
+    pub detail: Value,
+}
+
+impl ApiError {
+    /// An error whose detail is a text.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: Value::String(detail.into()) }
+    }
+
+    /// Nobody has this agent.
+    #[must_use]
+    pub fn agent_not_found(agent: &str) -> Self {
+        Self::new(Code::AgentNotFound, format!("Agent '{agent}' not found"))
+    }
+
+    /// The answer to a run that failed.
+    #[must_use]
+    pub fn from_run(agent: &str, error: RunError) -> Self {
+        match error {
+            RunError::UnknownAgent => Self::agent_not_found(agent),
+            RunError::Model(ModelError { code, message, hint }) => Self {
+                code: Code::Model(code),
+                detail: json!({"error": code, "message": message, "hint": hint}),
+            },
+            RunError::Internal(message) => Self::new(Code::Internal, message),
+        }
+    }
+
+    /// The answer to a call that found no node.
+    #[must_use]
+    pub fn from_route(agent: &str, error: RouteError) -> Self {
+        let code = match error {
+            RouteError::UnknownAgent => return Self::agent_not_found(agent),
+            RouteError::NoAliveNode => Code::AgentUnavailable,
+            RouteError::HopLimit => Code::HopLimit,
+            RouteError::Unreachable { .. } => Code::NodesUnreachable,
+            RouteError::Interrupted { .. } => Code::NodeConnectionLost,
+        };
+        Self::new(code, format!("Agent '{agent}': {error}"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// A response without a body; the frame writes it.
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,51 @@
+//! Handlers that say how this node is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use astromesh_wire::Service;
+use axum::Json;
+use axum::extract::State;
+
+use super::app::App;
+use super::types::{Health, Peer, SystemStatus};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A node configured here was installed as a service of the system.
+const SYSTEM_FILE: &str = "/etc/astromesh/runtime.yaml";
+
+/// `GET /v1/health`.
+pub async fn health() -> Json<Health> {
+    Json(Health { status: "ok".to_owned(), version: VERSION.to_owned() })
+}
+
+/// `GET /v1/system/status`.
+pub async fn status(State(app): State<Arc<App>>) -> Json<SystemStatus> {
+    let mode = if app.config.file == Path::new(SYSTEM_FILE) { "system" } else { "dev" };
+    let services = Service::ALL
+        .into_iter()
+        .map(|service| (service.name().to_owned(), app.config.services.contains(service)))
+        .collect();
+    Json(SystemStatus {
+        version: VERSION.to_owned(),
+        uptime_seconds: app.started.elapsed().as_secs_f64(),
+        mode: mode.to_owned(),
+        agents_loaded: app.agents.list().len(),
+        pid: std::process::id(),
+        services,
+        peers: peers(&app),
+        mesh: (app.mesh_status)(),
+    })
+}
+
+fn peers(app: &App) -> Vec<Peer> {
+    if app.config.mesh.enabled {
+        return Vec::new();
+    }
+    let peers = app.config.peers.iter().map(|peer| Peer {
+        name: peer.name.clone(),
+        url: peer.url.clone(),
+        services: peer.services.iter().map(|service| service.name().to_owned()).collect(),
+    });
+    peers.collect()
+}
