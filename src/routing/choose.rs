@@ -112,6 +112,8 @@ fn rank(view: &View<'_>, member: &Member) -> Option<Rank> {
 pub(super) mod tests {
     use astromesh_wire::Load;
 
+    use State::{Alive, Dead, Left, Suspect};
+
     use super::*;
 
     const AGENT: &str = "support";
@@ -163,8 +165,6 @@ pub(super) mod tests {
 
     const ROW: Row =
         Row { name: "", others: &[], local: None, tried: &[], ejected: &[], expected: &[] };
-
-    use State::{Alive, Dead, Left, Suspect};
 
     const ROWS: &[Row] = &[
         Row { name: "nobody has it", ..ROW },

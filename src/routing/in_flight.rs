@@ -66,7 +66,7 @@ mod tests {
         let in_flight = InFlight::new();
         let watcher = in_flight.watch();
         let first = in_flight.enter();
-        let second = in_flight.clone().enter();
+        let second = in_flight.enter();
         assert_eq!((in_flight.active(), *watcher.borrow()), (2, 2));
         drop(first);
         drop(second);

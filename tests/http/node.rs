@@ -1,0 +1,225 @@
+//! Nodes for the tests: a real server and a real router, agents that obey, a directory by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use astromesh::agent::RunError;
+use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse, Trace};
+use astromesh::api::app::{Agents, RunFuture};
+use astromesh::api::{self, App};
+use astromesh::directory::{self, Member, Publisher, Snapshot};
+use astromesh::model::ModelError;
+use astromesh::{config, routing};
+use astromesh_wire::{Load, NodeId, Service, State};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+/// Bodies longer than this are refused by each node of the tests.
+pub(crate) const BODY_BYTES_MAX: usize = 4096;
+
+pub(crate) fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 16])
+}
+
+/// An alive, idle member.
+pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member {
+    Member {
+        id: id(number),
+        name: format!("node-{number}"),
+        url: format!("http://{address}"),
+        gossip_address: address,
+        services: vec![Service::Api],
+        agents: agents.iter().map(ToString::to_string).collect(),
+        load: Load::default(),
+        load_sequence: 0,
+        state: State::Alive,
+        generation: 1,
+        incarnation: 0,
+        revision: 0,
+        joined_at: 0.0,
+        last_heard_at: 0.0,
+    }
+}
+
+/// Agents whose runs do what the query says: `wait` until [`Scripted::go_on`], `fail`, `break`,
+/// `panic`; anything else is echoed.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    summaries: BTreeMap<String, AgentSummary>,
+    pub(crate) go_on: Notify,
+}
+
+impl Scripted {
+    fn new(deployed: &[&str], drafts: &[&str]) -> Self {
+        let summary = |name: &str, status, error| AgentSummary {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            namespace: "default".to_owned(),
+            status,
+            error,
+        };
+        let deployed = deployed.iter().map(|name| summary(name, AgentStatus::Deployed, None));
+        let reason = Some("no model".to_owned());
+        let drafts = drafts.iter().map(|name| summary(name, AgentStatus::Draft, reason.clone()));
+        let summaries = deployed.chain(drafts).map(|one| (one.name.clone(), one)).collect();
+        Self { summaries, go_on: Notify::new() }
+    }
+
+    async fn obey(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
+        match request.query.as_str() {
+            "wait" => self.go_on.notified().await,
+            "fail" => {
+                return Err(RunError::Model(ModelError {
+                    code: "model_connection_refused",
+                    message: "nobody listens".to_owned(),
+                    hint: "start the model server".to_owned(),
+                }));
+            }
+            "break" => return Err(RunError::Internal("a tool fell over".to_owned())),
+            "panic" => panic!("an agent that panics"),
+            _ => {}
+        }
+        Ok(RunResponse {
+            answer: format!("{name}: {}", request.query),
+            steps: Vec::new(),
+            usage: None,
+            trace: Trace {
+                trace_id: "0".repeat(32),
+                agent: name.to_owned(),
+                session_id: request.session_id,
+                is_sampled: true,
+                spans: Vec::new(),
+            },
+            data: None,
+            chain: None,
+        })
+    }
+}
+
+impl Agents for Scripted {
+    fn list(&self) -> Vec<AgentSummary> {
+        self.summaries.values().cloned().collect()
+    }
+
+    fn document(&self, name: &str) -> Option<Value> {
+        self.summaries.get(name).map(|agent| json!({"metadata": {"name": agent.name}}))
+    }
+
+    fn serves(&self, name: &str) -> bool {
+        self.summaries.get(name).is_some_and(|agent| agent.status == AgentStatus::Deployed)
+    }
+
+    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
+        Box::pin(self.obey(name, request))
+    }
+}
+
+/// A node that serves until it is dropped.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) agents: Arc<Scripted>,
+    pub(crate) router: routing::Router,
+    pub(crate) in_flight: routing::InFlight,
+    publisher: Publisher,
+    own: Member,
+    stop: Option<oneshot::Sender<()>>,
+    pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Node {
+    pub(crate) async fn start(number: u8, deployed: &[&str]) -> Self {
+        Self::start_with(number, deployed, &[], axum::Router::new()).await
+    }
+
+    pub(crate) async fn start_with(
+        number: u8,
+        deployed: &[&str],
+        drafts: &[&str],
+        extra: axum::Router,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = member(number, address, deployed);
+        let (publisher, directory) = directory::channel(snapshot(&own, &[]));
+        let in_flight = routing::InFlight::new();
+        let router = routing::Router::new(directory.clone(), in_flight.clone());
+        let agents = Arc::new(Scripted::new(deployed, drafts));
+        let app = App {
+            config: Arc::new(runtime(number)),
+            directory,
+            agents: agents.clone(),
+            router: router.clone(),
+            in_flight: in_flight.clone(),
+            started: Instant::now(),
+            mesh_status: Arc::new(|| None),
+        };
+        let service = api::router(Arc::new(app), extra);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            // Told to, or dropped: both mean stop.
+            let _told = stopped.await.is_ok();
+        };
+        let serving = tokio::spawn(api::serve(listener, service, shutdown));
+        Self {
+            address,
+            agents,
+            router,
+            in_flight,
+            publisher,
+            own,
+            stop: Some(stop),
+            serving: Some(serving),
+        }
+    }
+
+    /// What this node knows of the others.
+    pub(crate) fn knows(&self, others: &[Member]) {
+        self.publisher.publish(snapshot(&self.own, others));
+    }
+
+    /// Begins the graceful end.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// As others know it.
+    pub(crate) fn as_member(&self) -> Member {
+        self.own.clone()
+    }
+
+    /// Returns when exactly this many runs execute.
+    pub(crate) async fn runs(&self, count: u32) {
+        self.in_flight.watch().wait_for(|active| *active == count).await.unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.abort();
+        }
+    }
+}
+
+fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
+    let mut members: Vec<Member> = std::iter::once(own).chain(others).cloned().collect();
+    members.sort_by_key(|member| member.id);
+    Snapshot { version: 1, local: own.id, leader: None, term: 0, members }
+}
+
+fn runtime(number: u8) -> config::Runtime {
+    config::Runtime {
+        file: PathBuf::from("runtime.yaml"),
+        dir: PathBuf::from("."),
+        data_dir: PathBuf::from("data"),
+        api: config::Api { host: "127.0.0.1".to_owned(), port: 0, body_bytes_max: BODY_BYTES_MAX },
+        services: config::Services { on: vec![Service::Api, Service::Agents] },
+        peers: Vec::new(),
+        mesh: config::Mesh { enabled: true, node_name: format!("node-{number}") },
+    }
+}
