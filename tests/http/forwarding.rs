@@ -132,7 +132,10 @@ async fn a_run_that_was_sent_is_not_sent_again() {
     let mut connection = backend.accept().await;
     connection.read_request().await;
     drop(connection);
-    let answer = client.await.unwrap();
+    let answer = tokio::select! {
+        answer = client => answer.unwrap(),
+        _ = other.accept() => panic!("the run was sent twice"),
+    };
     let detail = answer.is_error(502, "node_connection_lost");
     assert!(detail.as_str().unwrap().contains("(1 tried)"), "{detail}");
     assert!(!other.was_called() && !backend.was_called());

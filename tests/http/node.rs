@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use astromesh::agent::RunError;
 use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse, Trace};
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 
 /// Bodies longer than this are refused by each node of the tests.
 pub(crate) const BODY_BYTES_MAX: usize = 4096;
+
+/// Far more than any wait of a test that passes; ends the wait of one that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 16])
@@ -194,7 +197,10 @@ impl Node {
 
     /// Returns when exactly this many runs execute.
     pub(crate) async fn runs(&self, count: u32) {
-        self.in_flight.watch().wait_for(|active| *active == count).await.unwrap();
+        let mut watch = self.in_flight.watch();
+        let reached = watch.wait_for(|active| *active == count);
+        let reached = tokio::time::timeout(PATIENCE, reached).await.is_ok();
+        assert!(reached, "{} runs, not {count}", self.in_flight.active());
     }
 }
 
