@@ -1,6 +1,6 @@
 //! Which node serves a request, and the way there.
 //!
-//! * [`choose`]: the rule, a pure function: the least busy of the nodes that have the agent
+//! * [`mod@choose`]: the rule, a pure function: the least busy of the nodes that have the agent
 //! * [`load`]: how busy each node is thought to be
 //! * [`in_flight`]: the exact number of runs on this node
 //! * [`ejection`]: nodes that could not be connected to are passed over for a while
