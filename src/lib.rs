@@ -11,6 +11,7 @@
 //! * [`model`]: chat models
 //! * [`api`]: the HTTP server of a node
 //! * [`cli`]: the commands of `astromeshctl`
+//! * [`telemetry`]: log lines
 //! * [`node`]: the daemon, put together from all of these
 
 pub mod agent;
@@ -22,3 +23,4 @@ pub mod gossip;
 pub mod model;
 pub mod node;
 pub mod routing;
+pub mod telemetry;

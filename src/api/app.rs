@@ -10,12 +10,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::types::{AgentSummary, MeshStatus, RunRequest, RunResponse};
+use super::types::{AgentSummary, RunRequest, RunResponse};
 use crate::agent::{Registry, RunError};
-use crate::{config, directory, routing};
-
-/// Says how the mesh is; `None` when it is off.
-pub type MeshStatusHook = Arc<dyn Fn() -> Option<MeshStatus> + Send + Sync>;
+use crate::{config, directory, gossip, routing};
 
 /// What the handlers share; see each field.
 #[derive(Clone)]
@@ -32,8 +29,8 @@ pub struct App {
     pub in_flight: routing::InFlight,
     /// When the process started.
     pub started: Instant,
-    /// How the mesh is.
-    pub mesh_status: MeshStatusHook,
+    /// The gossip; `None` when the mesh is off.
+    pub mesh: Option<gossip::Handle>,
 }
 
 impl fmt::Debug for App {

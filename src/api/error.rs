@@ -38,6 +38,10 @@ pub enum Code {
     HopLimit,
     /// A mesh route on a node whose mesh is off.
     MeshDisabled,
+    /// A mesh route on a node that has left its mesh.
+    MeshLeft,
+    /// A node of another cluster wants to join.
+    WrongCluster,
     /// A defect of the node, or a run that failed for another reason than its model.
     Internal,
     /// The model failed; the code is that of the model.
@@ -46,7 +50,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -59,6 +63,8 @@ impl Code {
         Self::NodeConnectionLost,
         Self::HopLimit,
         Self::MeshDisabled,
+        Self::MeshLeft,
+        Self::WrongCluster,
         Self::Internal,
     ];
 
@@ -78,6 +84,8 @@ impl Code {
             Self::NodeConnectionLost => "node_connection_lost",
             Self::HopLimit => "hop_limit",
             Self::MeshDisabled => "mesh_disabled",
+            Self::MeshLeft => "mesh_left",
+            Self::WrongCluster => "wrong_cluster",
             Self::Internal => "internal",
             Self::Model(code) => code,
         }
@@ -93,12 +101,14 @@ impl Code {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::WrongCluster => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NodeConnectionLost | Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::AgentUnavailable
             | Self::NodesUnreachable
             | Self::HopLimit
-            | Self::MeshDisabled => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::MeshDisabled
+            | Self::MeshLeft => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -131,8 +141,8 @@ impl ApiError {
         match error {
             RunError::UnknownAgent => Self::agent_not_found(agent),
             RunError::Model(ModelError { code, message, hint }) => Self {
-                code: Code::Model(code),
-                detail: json!({"error": code, "message": message, "hint": hint}),
+                code: Code::Model(code.as_str()),
+                detail: json!({"error": code.as_str(), "message": message, "hint": hint}),
             },
             RunError::Internal(message) => Self::new(Code::Internal, message),
         }

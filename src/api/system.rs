@@ -8,7 +8,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::app::App;
-use super::types::{Health, Peer, SystemStatus};
+use super::types::{Health, MeshStatus, Peer, SystemStatus};
+use crate::gossip;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A node configured here was installed as a service of the system.
@@ -34,7 +35,26 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<SystemStatus> {
         pid: std::process::id(),
         services,
         peers: peers(&app),
-        mesh: (app.mesh_status)(),
+        mesh: mesh(&app).await,
+    })
+}
+
+/// How the mesh is; `None` when it is off, or the node is stopping.
+async fn mesh(app: &App) -> Option<MeshStatus> {
+    let handle = app.mesh.as_ref()?;
+    let counters = handle.counters().await.ok()?;
+    let snapshot = app.directory.snapshot();
+    let local = snapshot.member(snapshot.local)?;
+    Some(MeshStatus {
+        enabled: true,
+        node_id: local.id.to_string(),
+        node_name: local.name.clone(),
+        leader: snapshot.leader.map(|id| id.to_string()),
+        cluster_size: snapshot.live().count(),
+        status: gossip::json::status(local.state).to_owned(),
+        cluster: handle.cluster().to_owned(),
+        gossip_address: local.gossip_address.to_string(),
+        counters,
     })
 }
 
@@ -44,7 +64,7 @@ fn peers(app: &App) -> Vec<Peer> {
     }
     let peers = app.config.peers.iter().map(|peer| Peer {
         name: peer.name.clone(),
-        url: peer.url.clone(),
+        url: peer.url.to_string(),
         services: peer.services.iter().map(|service| service.name().to_owned()).collect(),
     });
     peers.collect()

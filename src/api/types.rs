@@ -84,6 +84,9 @@ pub struct Node {
     /// Ours: grows when address, name, services or agents change.
     #[serde(default)]
     pub revision: u32,
+    /// Ours, in the body of a join: the cluster that the node wants to join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
 }
 
 fn alive() -> String {
@@ -119,6 +122,9 @@ pub struct MeshState {
     /// Ours: grows with each change of leader.
     #[serde(default)]
     pub term: u64,
+    /// Ours: name of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Ours, in the answer to a join only: the IP address the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_ip: Option<String>,

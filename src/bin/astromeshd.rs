@@ -1,2 +1,17 @@
-//! placeholder
-fn main() {}
+//! The daemon: arguments to the library, and its exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The astromesh daemon: one node of a self-healing mesh for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "astromeshd", version)]
+struct Cli {
+    #[command(flatten)]
+    args: astromesh::node::Args,
+}
+
+fn main() -> ExitCode {
+    astromesh::node::main(Cli::parse().args)
+}

@@ -43,6 +43,14 @@ pub struct Member {
     pub last_heard_at: f64,
 }
 
+impl Member {
+    /// Alive or suspect: it takes part in the mesh.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, State::Alive | State::Suspect)
+    }
+}
+
 /// The mesh at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
@@ -65,6 +73,11 @@ impl Snapshot {
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         let index = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
         self.members.get(index)
+    }
+
+    /// All members alive or suspect.
+    pub fn live(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.is_live())
     }
 
     /// All members that say they run this agent, dead and left ones included.

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use url::Url;
 
 use super::{Handle, Request, has_left, json};
-use crate::api::types::{GossipBody, MeshState};
+use crate::api::types::{ErrorBody, GossipBody, MeshState};
 
 /// What the gossip thread wants to know from another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +56,27 @@ enum JoinError {
     Call(#[from] CallError),
     #[error("every address of the seed is this node itself")]
     Itself,
+    #[error("it belongs to the cluster `{0}` (spec.mesh.cluster)")]
+    OtherCluster(String),
 }
 
 #[derive(Debug, thiserror::Error)]
 enum CallError {
     #[error("{}", chain(.0))]
     Http(#[from] reqwest::Error),
-    #[error("answered {0}")]
-    Status(reqwest::StatusCode),
+    #[error("answered {0}: {1}")]
+    Status(reqwest::StatusCode, String),
     #[error("the answer is larger than {ANSWER_BYTES_MAX} bytes")]
     TooLarge,
     #[error("the answer is not what was asked for: {0}")]
     Shape(#[from] serde_json::Error),
+}
+
+impl JoinError {
+    /// The seed is there and says no; an operator has to look.
+    const fn is_refusal(&self) -> bool {
+        matches!(self, Self::OtherCluster(_) | Self::Call(CallError::Status(..)))
+    }
 }
 
 /// An error with its causes: the outermost alone says little.
@@ -89,6 +98,7 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
     let mut wait = RETRY_FIRST;
     let mut has_joined = false;
     let mut failures: u32 = 0;
+    let mut refused = false;
     let mut largest = 1;
     loop {
         if has_left(&handle.directory.snapshot()) {
@@ -98,10 +108,14 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
         for seed in &seeds {
             match join_one(&handle, seed, has_joined).await {
                 Ok(()) => answered = true,
+                Err(error) if error.is_refusal() && !refused => {
+                    refused = true;
+                    warn!(%seed, %error, "a seed refuses this node; trying on");
+                }
                 Err(error) => debug!(%seed, %error, "a seed did not answer"),
             }
         }
-        let live = live_count(&handle);
+        let live = handle.directory.snapshot().live().count();
         largest = largest.max(live);
         if answered && !has_joined {
             has_joined = true;
@@ -131,15 +145,6 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
 /// Rounds without an answer before an operator is told.
 const FAILURES_BEFORE_WARNING: u32 = 5;
 
-fn live_count(handle: &Handle) -> usize {
-    let snapshot = handle.directory.snapshot();
-    snapshot.members.iter().filter(|member| is_live(member)).count()
-}
-
-const fn is_live(member: &crate::directory::Member) -> bool {
-    matches!(member.state, astromesh_wire::State::Alive | astromesh_wire::State::Suspect)
-}
-
 /// Joins through the first address of a seed that answers and is not this node.
 async fn join_one(handle: &Handle, seed: &Url, has_joined: bool) -> Result<(), JoinError> {
     let mut last = JoinError::Itself;
@@ -147,9 +152,13 @@ async fn join_one(handle: &Handle, seed: &Url, has_joined: bool) -> Result<(), J
     {
         let snapshot = handle.directory.snapshot();
         let Some(local) = snapshot.member(snapshot.local) else { return Ok(()) };
-        let own = json::node(local, snapshot.leader);
+        let mut own = json::node(local, snapshot.leader);
+        own.cluster = Some(handle.cluster().to_owned());
         match call::<_, MeshState>(seed, Some(address), "v1/mesh/join", &own).await {
             Ok(state) if state.this_node.as_deref() == Some(own.node_id.as_str()) => {}
+            Ok(MeshState { cluster: Some(other), .. }) if other != handle.cluster() => {
+                return Err(JoinError::OtherCluster(other));
+            }
             Ok(state) => {
                 let origin = if has_joined { Origin::Sync } else { Origin::Join };
                 adopt(handle, &state, origin).await;
@@ -260,6 +269,10 @@ fn client(base: &Url, address: Option<SocketAddr>) -> reqwest::Result<Client> {
         .redirect(reqwest::redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .no_proxy();
+    if base.scheme() == "http" {
+        // Reading the host's certificates takes longer than the call.
+        builder = builder.tls_certs_only([]);
+    }
     if let (Some(address), Some(host)) = (address, base.host_str()) {
         builder = builder.resolve(host, address);
     }
@@ -273,15 +286,18 @@ fn at(base: &Url, path: &str) -> String {
 
 /// Reads an answer up to its limit.
 async fn read<T: DeserializeOwned>(mut response: reqwest::Response) -> Result<T, CallError> {
-    if !response.status().is_success() {
-        return Err(CallError::Status(response.status()));
-    }
+    let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             return Err(CallError::TooLarge);
         }
         body.extend_from_slice(&chunk);
+    }
+    if !status.is_success() {
+        let body: Option<ErrorBody> = serde_json::from_slice(&body).ok();
+        let detail = body.map_or_else(String::new, |body| body.detail.to_string());
+        return Err(CallError::Status(status, detail));
     }
     Ok(serde_json::from_slice(&body)?)
 }

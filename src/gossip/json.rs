@@ -35,6 +35,7 @@ pub fn state(snapshot: &Snapshot) -> MeshState {
         version: snapshot.version,
         this_node: Some(snapshot.local.to_string()),
         term: snapshot.term,
+        cluster: None,
         observed_ip: None,
     }
 }
@@ -61,6 +62,7 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
         generation: member.generation,
         incarnation: member.incarnation,
         revision: member.revision,
+        cluster: None,
     }
 }
 

@@ -27,7 +27,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use astromesh_swim::{Claim, Command, Config, Origin};
+pub use astromesh_swim::{Claim, Origin};
+use astromesh_swim::{Command, Config};
 use astromesh_wire::{ClusterTag, Metadata, NodeId, Service};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;

@@ -1,1 +1,117 @@
-//! node.
+//! The daemon, put together.
+//!
+//! The composition root: the only module that knows all others. Owns the order of start and stop,
+//! signals and exit codes. Start: configuration, data directory and identity, listener, agents,
+//! gossip, HTTP server, join. Stop: leave the mesh, stop accepting, finish what is in flight, exit.
+//!
+//! * [`data_dir`]: the locked data directory
+//! * `parts`: everything that runs, and how it ends
+
+pub mod data_dir;
+mod parts;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::config::{self, LogLevel, Overrides, Runtime};
+use crate::telemetry::logging;
+use parts::Parts;
+
+/// The flags of the daemon.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Configuration directory; it must hold a runtime.yaml. Without it the first of
+    /// `ASTROMESH_CONFIG_DIR`, /etc/astromesh and ./config that holds one.
+    #[arg(long, value_name = "DIR")]
+    pub config: Option<PathBuf>,
+    /// Address on which the HTTP server listens (spec.api.host).
+    #[arg(long, value_name = "IP")]
+    pub host: Option<IpAddr>,
+    /// Port of HTTP (TCP) and gossip (UDP) (spec.api.port).
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// debug, info, warning or error.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// Bad configuration, as in sysexits.h `EX_USAGE`.
+const EXIT_CONFIG: u8 = 64;
+
+/// Runs a node until it is told to stop. Exit codes: 0 stopped as told, 1 failed to start or serve,
+/// 64 bad configuration.
+#[must_use]
+pub fn main(args: Args) -> ExitCode {
+    // For every HTTPS client of this process. Fails only when one is installed, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let Args { config, host, port, log_level } = args;
+    let overrides = Overrides { config, host, port, log_level };
+    let config = match config::load(&overrides, |name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(problems) => {
+            logging::start("info");
+            print_problems(&problems);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    logging::start(filter_level(config.log_level));
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    match start_and_run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "problems are a report of many lines, not a log line")]
+fn print_problems(problems: &config::Problems) {
+    eprintln!("{problems}");
+}
+
+const fn filter_level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warning => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
+fn start_and_run(config: Runtime) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(run(config))
+}
+
+async fn run(config: Runtime) -> anyhow::Result<()> {
+    // Before anything is served, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
+    let mut parts = Parts::start(config).await?;
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        result = parts.server_ended() => Some(result),
+    };
+    if let Some(result) = ended {
+        return result;
+    }
+    info!("stopping: leaving the mesh, finishing requests in flight");
+    tokio::select! {
+        () = parts.stop() => info!("stopped"),
+        _ = terminate.recv() => warn!("stopped at once by a second signal"),
+        _ = interrupt.recv() => warn!("stopped at once by a second signal"),
+    }
+    Ok(())
+}

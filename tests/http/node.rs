@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse
 use astromesh::api::app::{Agents, RunFuture};
 use astromesh::api::{self, App};
 use astromesh::directory::{self, Member, Publisher, Snapshot};
-use astromesh::model::ModelError;
+use astromesh::model::{ErrorCode, ModelError};
 use astromesh::{config, routing};
 use astromesh_wire::{Load, NodeId, Service, State};
 use serde_json::{Value, json};
@@ -78,7 +77,7 @@ impl Scripted {
             "wait" => self.go_on.notified().await,
             "fail" => {
                 return Err(RunError::Model(ModelError {
-                    code: "model_connection_refused",
+                    code: ErrorCode::ConnectionRefused,
                     message: "nobody listens".to_owned(),
                     hint: "start the model server".to_owned(),
                 }));
@@ -159,7 +158,7 @@ impl Node {
             router: router.clone(),
             in_flight: in_flight.clone(),
             started: Instant::now(),
-            mesh_status: Arc::new(|| None),
+            mesh: None,
         };
         let service = api::router(Arc::new(app), extra);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -219,13 +218,12 @@ fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
 }
 
 fn runtime(number: u8) -> config::Runtime {
-    config::Runtime {
-        file: PathBuf::from("runtime.yaml"),
-        dir: PathBuf::from("."),
-        data_dir: PathBuf::from("data"),
-        api: config::Api { host: "127.0.0.1".to_owned(), port: 0, body_bytes_max: BODY_BYTES_MAX },
-        services: config::Services { on: vec![Service::Api, Service::Agents] },
-        peers: Vec::new(),
-        mesh: config::Mesh { enabled: true, node_name: format!("node-{number}") },
-    }
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "spec:\n  api: {{host: 127.0.0.1, body_bytes_max: {BODY_BYTES_MAX}}}\n  \
+         mesh: {{enabled: true, node_name: node-{number}}}\n"
+    );
+    std::fs::write(directory.path().join("runtime.yaml"), text).unwrap();
+    let config = Some(directory.path().to_owned());
+    config::load(&config::Overrides { config, ..config::Overrides::default() }, |_| None).unwrap()
 }
