@@ -1,0 +1,109 @@
+//! A network that comes apart and together again: network namespaces and nftables, as root.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{Node, Spec, until};
+
+/// Two namespaces joined by a pair of interfaces; deleted when dropped.
+struct Halves {
+    names: [String; 2],
+}
+
+/// Addresses of the nodes in each half.
+const ADDRESSES: [&[&str]; 2] =
+    [&["10.99.7.1", "10.99.7.2"], &["10.99.7.3", "10.99.7.4", "10.99.7.5"]];
+
+fn sh(line: &str) {
+    let status = Command::new("sh").args(["-ec", line]).status().unwrap();
+    assert!(status.success(), "failed: {line}");
+}
+
+impl Halves {
+    fn make() -> Self {
+        let id = std::process::id();
+        let names = [format!("am{id}a"), format!("am{id}b")];
+        let [a, b] = &names;
+        sh(&format!("ip netns add {a}; ip netns add {b}"));
+        let halves = Self { names: names.clone() };
+        sh(&format!(
+            "ip link add {a} type veth peer name {b}; ip link set {a} netns {a}; \
+             ip link set {b} netns {b}"
+        ));
+        for (name, addresses) in names.iter().zip(ADDRESSES) {
+            sh(&format!("ip -n {name} link set lo up; ip -n {name} link set {name} up"));
+            for address in addresses {
+                sh(&format!("ip -n {name} addr add {address}/24 dev {name}"));
+            }
+        }
+        halves
+    }
+
+    /// Drops everything between the halves, both ways.
+    fn cut(&self) {
+        let [a, _] = &self.names;
+        sh(&format!(
+            "ip netns exec {a} nft 'table inet cut {{ \
+               chain in {{ type filter hook input priority 0; iif {a} drop; }}; \
+               chain out {{ type filter hook output priority 0; oif {a} drop; }}; }}'"
+        ));
+    }
+
+    fn mend(&self) {
+        sh(&format!("ip netns exec {} nft delete table inet cut", self.names[0]));
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        for name in &self.names {
+            Command::new("ip").args(["netns", "del", name]).status().ok();
+        }
+    }
+}
+
+/// Number of alive and of dead members in a node's view, asked from within its namespace.
+fn counts(node: &Node) -> (usize, usize) {
+    let output = Command::new(&node.spec.prefix[0])
+        .args(&node.spec.prefix[1..])
+        .arg(env!("CARGO_BIN_EXE_astromeshctl"))
+        .args(["--url", &node.spec.url(), "--json", "mesh", "nodes"])
+        .output()
+        .unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let nodes = state["nodes"].as_array().cloned().unwrap_or_default();
+    let count = |status: &str| nodes.iter().filter(|node| node["status"] == status).count();
+    (count("alive"), count("dead"))
+}
+
+#[tokio::test]
+#[ignore = "takes two minutes, needs root, iproute2 and nftables"]
+async fn halves_cut_off_for_a_minute_are_whole_again_without_help() {
+    let halves = Halves::make();
+    let mut nodes = Vec::new();
+    let seed = format!("http://{}:8000", ADDRESSES[0][0]);
+    for (namespace, addresses) in halves.names.iter().zip(ADDRESSES) {
+        for address in addresses {
+            let mut spec = Spec::new(&format!("node-{address}"));
+            // Each node has an address of its own in namespaces of this test's own.
+            (spec.host, spec.port) = ((*address).to_owned(), 8000);
+            spec.prefix = ["ip", "netns", "exec", namespace].map(str::to_owned).into();
+            nodes.push(spec.seeds(std::slice::from_ref(&seed)).start());
+        }
+    }
+    until("five alive everywhere", async || nodes.iter().all(|node| counts(node) == (5, 0))).await;
+
+    halves.cut();
+    until("each half holds the other dead", async || {
+        nodes[..2].iter().all(|node| counts(node) == (2, 3))
+            && nodes[2..].iter().all(|node| counts(node) == (3, 2))
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    halves.mend();
+
+    let took =
+        until("five alive everywhere", async || nodes.iter().all(|node| counts(node) == (5, 0)))
+            .await;
+    println!("whole again {took:?} after the cut");
+}
