@@ -1,0 +1,115 @@
+//! Bytes to a sequence of operations on a small world, with the checkers as oracle.
+//!
+//! This is the body of a fuzz target: any bytes are a valid run, short and long ones alike. It is
+//! here, and not among the fuzz targets, so that plain tests can replay a corpus.
+
+use std::time::Duration;
+
+use astromesh_swim::Command;
+use astromesh_wire::{Bucket, ClusterTag, Encoder, Load, Message, State, StateUpdate, Update};
+use bytes::{Bytes, BytesMut};
+
+use crate::checks::Violation;
+use crate::node;
+use crate::world::{CLUSTER, World, WorldConfig};
+
+/// Nodes of the world.
+const NODES: usize = 4;
+
+/// Operations of one run; what follows is not used.
+pub const OPERATIONS_MAX: usize = 256;
+
+/// Plays the operations that `bytes` stand for and returns what must not have happened: nothing.
+#[must_use]
+pub fn play(bytes: &[u8]) -> Vec<Violation> {
+    let (seed, mut rest) = bytes.split_first().map_or((0, bytes), |(seed, rest)| (*seed, rest));
+    let mut world = World::new(WorldConfig { seed: u64::from(seed), ..WorldConfig::default() });
+    world.add(NODES);
+    world.set_seeds([0, 1]);
+    for node in 0..NODES {
+        world.start(node);
+    }
+    for _ in 0..OPERATIONS_MAX {
+        let Some((&[operation, argument], after)) = rest.split_first_chunk::<2>() else { break };
+        rest = after;
+        let node = usize::from(operation >> 4) % NODES;
+        let other = usize::from(argument) % NODES;
+        match operation & 0x0f {
+            0 => world.crash(node),
+            1 => world.start(node),
+            2 => world.start_anew(node),
+            3 => world.pause(node),
+            4 => world.resume(node),
+            5 => world.network_mut().cut([node], [other]),
+            6 => world.network_mut().cut_one_way([node], [other]),
+            7 => world.network_mut().heal(),
+            8 => world.network_mut().set_loss(f64::from(argument % 64) / 128.0),
+            9 => world.command(node, Command::SetMetadata(Bytes::from(vec![argument]))),
+            10 => {
+                let load = Load { active_requests: u32::from(argument), ..Load::default() };
+                world.command(node, Command::SetLoad(load));
+            }
+            11 if argument == 0 => world.command(node, Command::Leave),
+            12 => {
+                let (forged, after) = rest.split_at(rest.len().min(usize::from(argument)));
+                rest = after;
+                forge(&mut world, node, forged);
+            }
+            13 => world.run_for(Duration::from_millis(u64::from(argument))),
+            _ => world.run_for(Duration::from_millis(20 * u64::from(argument))),
+        }
+    }
+    world.violations().to_vec()
+}
+
+/// A datagram that some node of the world might have sent, with news made of four bytes a piece:
+/// what is claimed, of whom, generation, incarnation.
+fn forge(world: &mut World, to: usize, content: &[u8]) {
+    let Some((&[sender, message], news)) = content.split_first_chunk::<2>() else {
+        world.inject(to, node::address(NODES), content);
+        return;
+    };
+    let record_of = |world: &World, index: u8| {
+        let index = usize::from(index) % NODES;
+        world.nodes().get(index).map(|node| node.engine.local().record.clone())
+    };
+    let (Some(sender), Some(target)) =
+        (record_of(world, sender), world.nodes().get(to).map(|node| node.id().short()))
+    else {
+        return;
+    };
+    let sequence = u16::from(message);
+    let message = match message % 6 {
+        0 => Message::Ping { target, sequence, digest: 0 },
+        1 => Message::Ack { sequence, digest: 0 },
+        2 => Message::PingReq { target: sender.id.short(), sequence },
+        3 => Message::Nack { sequence },
+        4 => Message::Gossip,
+        _ => Message::Query { subject: target },
+    };
+    let mut buffer = BytesMut::new();
+    let mut encoder = Encoder::begin(&mut buffer, sender.id.short(), &message);
+    for piece in news.chunks_exact(4) {
+        let &[claim, subject, generation, incarnation] = piece else { break };
+        let Some(mut record) = record_of(world, subject) else { break };
+        record.generation = u32::from(generation);
+        record.incarnation = u32::from(incarnation);
+        record.revision = u32::from(claim >> 4);
+        let state = [State::Alive, State::Suspect, State::Dead, State::Left];
+        let update = match state.get(usize::from(claim % 6)) {
+            Some(&state) => Update::State(StateUpdate {
+                id: record.id.short(),
+                state,
+                accuser: Bucket::of(sender.id.short()),
+                generation: record.generation,
+                incarnation: record.incarnation,
+            }),
+            None => Update::Record(record.borrow()),
+        };
+        if encoder.push(&update).is_err() {
+            break;
+        }
+    }
+    encoder.finish(ClusterTag::of(CLUSTER));
+    world.inject(to, sender.address, &buffer);
+}
