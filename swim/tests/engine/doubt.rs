@@ -1,0 +1,146 @@
+//! Suspicion, refutation, death, and the way back.
+
+use astromesh_swim::Change;
+use astromesh_wire::{Message, State, Update};
+
+use crate::{LOCAL, News, Sent, Subject, address, id, is_ping, is_ping_to, ms, short, state};
+
+/// Among `peers`, told by peer 2 that peer 1 is suspect.
+fn suspecting(peers: &[u8]) -> Subject {
+    let mut subject = Subject::among(peers);
+    subject.told(2, &[state(1, State::Suspect, 0, 2)]);
+    assert_eq!(subject.state_of(1), Some(State::Suspect));
+    subject
+}
+
+/// After how many milliseconds the suspicion of peer 1 becomes a death; peers but 1 answer pings.
+#[test]
+fn a_suspect_is_cleared_by_a_higher_incarnation() {
+    let mut subject = suspecting(&[1, 2, 3]);
+
+    subject.told(3, &[state(1, State::Alive, 1, 0)]);
+    subject.answered_for(ms(20_000));
+
+    assert_eq!(subject.state_of(1), Some(State::Alive));
+    assert_eq!(subject.changes(), [(id(1), Change::Suspect), (id(1), Change::Alive)]);
+}
+
+#[test]
+fn a_suspect_is_not_cleared_by_the_same_incarnation() {
+    let mut subject = suspecting(&[1, 2, 3]);
+
+    subject.told(3, &[state(1, State::Alive, 0, 0)]);
+
+    assert_eq!(subject.state_of(1), Some(State::Suspect));
+}
+
+#[test]
+fn the_same_accuser_confirms_nothing() {
+    let mut subject = Subject::among(&[1, 2, 3, 4, 5]);
+    subject.told(2, &[state(1, State::Suspect, 0, 2)]);
+
+    let sent = subject.told(3, &[state(1, State::Suspect, 0, 2)]);
+    subject.settle_doubting();
+    for _ in 0..5 {
+        subject.told(3, &[state(1, State::Suspect, 0, 2)]);
+    }
+
+    assert_eq!(sent, []);
+    assert!(!subject.engine.has_news(), "no new accuser, no news");
+}
+
+#[test]
+fn a_suspect_is_told_so_first_in_a_ping_and_in_an_ack() {
+    let mut subject = suspecting(&[1, 2]);
+    let held = News::State(state(1, State::Suspect, 0, 2));
+
+    let ack = subject.pinged(1, 5);
+    assert_eq!(ack[0].news.first(), Some(&held));
+
+    let sent = subject.answered_for(ms(2_000));
+    let ping = sent.iter().find(|sent| is_ping_to(1)(sent)).unwrap();
+    assert_eq!(ping.news.first(), Some(&held));
+}
+
+#[test]
+fn a_dead_member_is_told_so_first_in_an_ack() {
+    let mut subject = Subject::among(&[1, 2]);
+    subject.told(2, &[state(1, State::Dead, 0, 2)]);
+    subject.settle_doubting();
+
+    let ack = subject.pinged(1, 5);
+
+    assert_eq!(ack.len(), 1);
+    assert_eq!(ack[0].news, [News::State(state(1, State::Dead, 0, 2))]);
+}
+
+#[test]
+fn dead_members_are_pinged_one_each_five_seconds_and_told() {
+    let mut subject = Subject::among(&[1, 2, 3]);
+    subject.told(2, &[state(1, State::Dead, 0, 2)]);
+    subject.told(2, &[state(3, State::Dead, 0, 2)]);
+    subject.settle_doubting();
+
+    let sent = subject.answered_for(ms(100_000));
+
+    let to_dead: Vec<&Sent> = sent.iter().filter(|sent| sent.to != address(2)).collect();
+    assert_eq!(to_dead.len(), 20);
+    for ping in to_dead {
+        let dead = if ping.to == address(1) { 1 } else { 3 };
+        assert_eq!(ping.news, [News::State(state(dead, State::Dead, 0, 2))]);
+    }
+}
+
+#[test]
+fn a_woken_member_that_refutes_its_death_is_back() {
+    let mut subject = Subject::among(&[1, 2, 3]);
+    subject.told(2, &[state(1, State::Dead, 0, 2)]);
+    subject.settle_doubting();
+    subject.events.clear();
+
+    subject.told(1, &[state(1, State::Alive, 1, 0)]);
+
+    assert_eq!(subject.changes(), [(id(1), Change::Alive)]);
+    let sent = subject.answered_for(ms(10_000));
+    assert!(sent.iter().any(is_ping_to(1)), "it is probed again");
+}
+
+#[test]
+fn doubt_about_this_node_is_refuted_by_a_higher_incarnation_in_the_answer() {
+    let mut subject = Subject::among(&[1, 2]);
+    let digest = subject.engine.digest();
+    let ping = Message::Ping { target: short(LOCAL), sequence: 5, digest };
+
+    let sent = subject.hear(1, ping, &[Update::State(state(LOCAL, State::Suspect, 0, 2))]);
+
+    assert_eq!(subject.local(), (1, 1, State::Alive));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].news, [News::State(state(LOCAL, State::Alive, 1, LOCAL)).normalised()]);
+    assert_eq!(subject.engine.health(), 1);
+}
+
+impl News {
+    /// Nobody accuses who is alive: the bucket travels as zero.
+    fn normalised(self) -> Self {
+        match self {
+            Self::State(update) => Self::State(astromesh_wire::StateUpdate {
+                accuser: astromesh_wire::Bucket::default(),
+                ..update
+            }),
+            other => other,
+        }
+    }
+}
+
+impl Subject {
+    /// Lets the news die down without anybody being cleared or dying of it.
+    fn settle_doubting(&mut self) {
+        for _ in 0..200 {
+            if !self.engine.has_news() {
+                return;
+            }
+            self.answered_for(ms(10));
+        }
+        panic!("news does not die down");
+    }
+}
