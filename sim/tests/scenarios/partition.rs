@@ -45,3 +45,25 @@ fn two_halves_of_ten_find_each_other_within_15_s() {
 fn two_halves_of_fifty_find_each_other_within_15_s() {
     halves_heal(50, 3);
 }
+
+#[test]
+fn a_node_that_hears_nothing_but_is_heard_does_not_kill_the_others() {
+    for seed in seeds(10) {
+        let mut world = World::settled(seeded(seed), 5);
+        world.network_mut().cut_one_way(1..5, [0]);
+        world.run_for(secs(30));
+        let healthy = 1..5;
+        for observer in healthy.clone() {
+            for member in healthy.clone() {
+                let id = world.nodes()[member].id();
+                let seen = world.nodes()[observer].engine.member(id).unwrap();
+                assert!(seen.is_live(), "{member} in the view of {observer}, SEED={seed}");
+            }
+        }
+        world.network_mut().heal();
+        let time = world.run_until(secs(30), World::views_are_equal);
+        assert!(time.is_some(), "SEED={seed}");
+        world.run_for(secs(20));
+        assert_sound(&mut world, seed);
+    }
+}

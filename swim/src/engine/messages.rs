@@ -8,6 +8,7 @@ use super::{Cargo, Engine};
 use crate::dissemination::{Kind, Topic};
 use crate::io::Event;
 use crate::member::OwnedRecord;
+use crate::precedence::Standing;
 use crate::relay::Relay;
 use crate::time::Instant;
 use crate::timers::Timer;
@@ -40,6 +41,10 @@ impl Engine {
         let is_member = self.table.get(datagram.sender).is_some();
         if is_member {
             self.table.heard(datagram.sender, now);
+            if datagram.updates().any(|update| self.is_stale_doubt(&update)) {
+                let own = Some(self.own(Kind::State));
+                self.send(from, Message::Gossip, own, Cargo::Empty);
+            }
             let mut queries = QUERIES_PER_DATAGRAM_MAX;
             for update in datagram.updates() {
                 self.take_in(now, from, &update, &mut queries);
@@ -102,6 +107,17 @@ impl Engine {
         let cargo = if is_member { Cargo::News } else { Cargo::Empty };
         let first = self.notice_for(sender);
         self.send(to, message, first, cargo);
+    }
+
+    /// Whether somebody doubts this node although it has refuted that since. The news of it may be
+    /// long over, so whoever missed it must be told; otherwise it could hold this node dead for ever.
+    fn is_stale_doubt(&self, update: &Update<'_>) -> bool {
+        matches!(
+            update,
+            Update::State(update) if update.id == self.local.id()
+                && update.state != State::Alive
+                && Standing::of_update(update) < self.local.standing()
+        )
     }
 
     /// What a member must hear about itself: that it is not held to be alive.

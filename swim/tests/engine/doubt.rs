@@ -144,3 +144,19 @@ impl Subject {
         panic!("news does not die down");
     }
 }
+
+#[test]
+fn who_doubts_this_node_with_a_refuted_incarnation_is_told_at_once() {
+    // The news of the refutation is long over: whoever missed it would hold this node dead for ever.
+    let mut subject = Subject::among(&[1, 2]);
+    subject.told(1, &[state(LOCAL, State::Dead, 0, 2)]);
+    subject.settle();
+    assert_eq!(subject.local(), (1, 1, State::Alive));
+
+    let sent = subject.told(2, &[state(LOCAL, State::Dead, 0, 2)]);
+
+    assert_eq!(subject.local(), (1, 1, State::Alive), "no need to raise it again");
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].to, sent[0].message), (address(2), Message::Gossip));
+    assert_eq!(sent[0].news, [News::State(state(LOCAL, State::Alive, 1, 0))]);
+}
