@@ -21,22 +21,34 @@ pub const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long views have differed.
 #[derive(Debug, Default)]
 pub struct Disagreement {
-    since: Option<Instant>,
+    /// Our digest at the last comparison.
+    ours: u32,
+    /// First and last difference met since our own view last changed.
+    differing: Option<(Instant, Instant)>,
 }
 
 impl Disagreement {
-    /// Notes a comparison of digests. `true` when they have differed for `after` and it is time to
-    /// exchange views; the clock then starts anew, which bounds the rate.
-    pub fn compared(&mut self, now: Instant, equal: bool, after: Duration) -> bool {
-        if equal {
-            self.since = None;
+    /// Notes a comparison of digests. `true` when it is time to exchange views: ours has stood
+    /// still for `after` and others have differed from it all along. The clock then starts anew,
+    /// which bounds the rate.
+    ///
+    /// A peer that agrees does not speak against that: in a mesh that fell into two camps half of
+    /// the peers agree. Only differences that stop being met end it.
+    pub fn compared(&mut self, now: Instant, ours: u32, theirs: u32, after: Duration) -> bool {
+        if self.ours != ours {
+            // Our view is still moving: news is on its way.
+            self.ours = ours;
+            self.differing = None;
+        }
+        if ours == theirs {
             return false;
         }
-        let since = *self.since.get_or_insert(now);
-        let due = now.since(since) >= after;
-        if due {
-            self.since = Some(now);
-        }
+        let first = match self.differing {
+            Some((first, last)) if now.since(last) <= after * 2 => first,
+            Some(_) | None => now,
+        };
+        let due = now.since(first) >= after;
+        self.differing = Some((if due { now } else { first }, now));
         due
     }
 }

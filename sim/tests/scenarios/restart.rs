@@ -45,3 +45,24 @@ fn a_node_started_with_a_new_id_takes_the_place_of_the_old_one() {
         assert_sound(&mut world, seed);
     }
 }
+
+#[test]
+fn all_nodes_killed_and_started_again_agree_without_ghosts() {
+    for seed in seeds(10) {
+        let mut world = World::settled(seeded(seed), 10);
+        for node in 0..10 {
+            world.crash(node);
+        }
+        world.run_for(secs(3));
+        for node in 0..10 {
+            world.start(node);
+        }
+        let equal = world.run_until(secs(10), World::views_are_equal);
+        assert!(equal.is_some(), "SEED={seed}");
+        world.run_for(secs(10));
+        for node in world.nodes() {
+            assert_eq!(node.engine.members().count(), 9, "SEED={seed}");
+        }
+        assert_sound(&mut world, seed);
+    }
+}

@@ -210,8 +210,8 @@ impl Engine {
             return;
         }
         let id = member.record.id;
-        let equal = digest == self.digest();
-        if self.disagreement.compared(now, equal, self.config.sync_after) {
+        let own = self.digest();
+        if self.disagreement.compared(now, own, digest, self.config.sync_after) {
             self.stats.syncs += 1;
             self.events.push_back(Event::SyncWanted(id));
         }
