@@ -48,8 +48,8 @@ pub struct Claim {
 /// How a claim came here, which decides how far it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The answer of a seed to our join: taken in as it is, and not spread, for the seed's side
-    /// knows it already.
+    /// The answer of a seed to our join: taken in as it is. A node that was alone does not spread
+    /// it, for the seed's side knows it already.
     Join,
     /// The answer to our own comparison of views: taken in and spread; a death only as a
     /// suspicion, so that the member can refute.

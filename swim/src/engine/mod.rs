@@ -129,8 +129,9 @@ impl Engine {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Merge { claims, term, origin } => {
+                let is_alone = self.table.live().is_empty();
                 for claim in &claims {
-                    self.merge(now, claim, origin);
+                    self.merge(now, claim, origin, is_alone);
                 }
                 self.raise_term(term);
             }

@@ -26,8 +26,8 @@ impl Proof {
 }
 
 impl Engine {
-    /// A claim that came over HTTP.
-    pub(super) fn merge(&mut self, now: Instant, claim: &Claim, origin: Origin) {
+    /// A claim that came over HTTP. `is_alone` tells whether nobody else was live here before.
+    pub(super) fn merge(&mut self, now: Instant, claim: &Claim, origin: Origin, is_alone: bool) {
         let id = claim.record.id.short();
         let is_new = self.table.get(id).is_none() && id != self.local.id();
         let record = &claim.record;
@@ -56,7 +56,9 @@ impl Engine {
             let (generation, incarnation) = (record.generation, record.incarnation);
             self.take_state(now, &StateUpdate { id, state, accuser, generation, incarnation });
         }
-        if is_new && origin == Origin::Join {
+        // A newcomer has nobody to tell what its seed's side knows already. One that has company
+        // joins two meshes.
+        if is_new && is_alone && origin == Origin::Join {
             self.news.forget(id);
         }
         if is_new && let Some(member) = self.table.get(id) {

@@ -216,3 +216,20 @@ fn a_state_of_a_newer_generation_is_followed_by_its_record() {
 
     assert_eq!(subject.member(1).unwrap().record, moved);
 }
+
+#[test]
+fn what_a_seed_answers_is_spread_by_a_node_that_has_company() {
+    // Two seeds that join through each other: each brings its side to the other.
+    let mut subject = Subject::among(&[1, 2]);
+
+    subject.merge(vec![claim(record(3), State::Alive)], Origin::Join);
+
+    let sent = subject.answered_for(ms(3_000));
+    let told = |peer| {
+        sent.iter()
+            .filter(|sent| sent.to == address(peer))
+            .flat_map(|sent| &sent.news)
+            .any(|news| matches!(news, News::Record(record) if record.id == id(3)))
+    };
+    assert!(told(1) && told(2));
+}
