@@ -4,6 +4,8 @@
 //! round, so that the wait for a given member is bounded (SWIM, section 4.3). Refuses to judge.
 
 use astromesh_wire::ShortId;
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 use crate::time::Instant;
 
@@ -30,10 +32,10 @@ impl Probe {
     }
 }
 
-/// The order in which members are probed.
+/// The order in which members are probed. Nobody is in it twice, however often it dies and returns.
 #[derive(Debug, Default)]
 pub struct Order {
-    round: Vec<ShortId>,
+    round: IndexSet<ShortId, FxBuildHasher>,
     /// Index of the next one; those before it were probed in this round.
     next: usize,
 }
@@ -41,18 +43,19 @@ pub struct Order {
 impl Order {
     /// Adds a member at a random place among those still to come in this round.
     pub fn insert(&mut self, id: ShortId, rng: &mut fastrand::Rng) {
-        let place = rng.usize(self.next..=self.round.len());
-        self.round.push(id);
-        let last = self.round.len() - 1;
-        self.round.swap(place, last);
+        let last = self.round.len();
+        if self.round.insert(id) {
+            self.round.swap_indices(rng.usize(self.next..=last), last);
+        }
     }
 
-    /// Moves a member to the front of what is still to come.
+    /// Makes a member the next one, whether or not it was probed in this round.
     pub fn hurry(&mut self, id: ShortId) {
-        let Some(place) = self.round.iter().skip(self.next).position(|&other| other == id) else {
-            return;
-        };
-        self.round.swap(self.next, self.next + place);
+        let Some(place) = self.round.get_index_of(&id) else { return };
+        if place < self.next {
+            self.next -= 1;
+        }
+        self.round.swap_indices(place, self.next);
     }
 
     /// The next member that satisfies `is_target`; the others are dropped from the order.
@@ -64,17 +67,16 @@ impl Order {
         while !self.round.is_empty() {
             if self.next >= self.round.len() {
                 self.next = 0;
-                // Who died and came back within a round is in it twice.
-                self.round.sort_unstable();
-                self.round.dedup();
-                rng.shuffle(&mut self.round);
+                for last in (1..self.round.len()).rev() {
+                    self.round.swap_indices(rng.usize(..=last), last);
+                }
             }
-            let id = *self.round.get(self.next)?;
+            let id = *self.round.get_index(self.next)?;
             if is_target(id) {
                 self.next += 1;
                 return Some(id);
             }
-            self.round.swap_remove(self.next);
+            self.round.swap_remove_index(self.next);
         }
         None
     }

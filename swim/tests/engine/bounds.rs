@@ -97,3 +97,31 @@ fn who_is_dead_or_gone_for_a_day_is_forgotten() {
     assert_eq!((subject.state_of(1), subject.state_of(3)), (None, None));
     assert_eq!(subject.state_of(2), Some(State::Alive));
 }
+
+#[test]
+fn a_member_that_flaps_is_probed_no_more_often_than_others() {
+    let mut subject = flooded();
+    subject.told(1, &[state(1, State::Alive, 1_000_000, 0)]);
+
+    let sent = subject.answered_for(ms(20_000));
+
+    let pings: Vec<_> = sent.iter().filter(|sent| is_ping(sent)).collect();
+    let flapper = pings.iter().filter(|sent| sent.to == crate::address(1)).count();
+    assert_eq!(pings.len(), 20);
+    assert!((9..=11).contains(&flapper), "{flapper} of 20");
+}
+
+fn flooded() -> Subject {
+    let mut subject = Subject::among(&[1, 2]);
+    for round in 0..1_000 {
+        let claims: Vec<StateUpdate> = (0..80)
+            .map(|index| {
+                let said = [State::Suspect, State::Dead, State::Alive, State::Suspect];
+                let incarnation = round * 80 + index;
+                state(1, said[(index % 4) as usize], incarnation, u8::try_from(index).unwrap())
+            })
+            .collect();
+        subject.told(2, &claims);
+    }
+    subject
+}
