@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use astromesh_wire::ShortId;
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 
 use crate::time::Instant;
 
 /// Why the engine wants to be woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// A probe interval is over: the running probe has failed, the next one starts.
     Probe,
@@ -27,15 +29,22 @@ pub enum Timer {
 }
 
 /// Timers in the order in which they are due. Timers are not cancelled: whoever handles one checks
-/// whether it still matters.
+/// whether it still matters, and arms it anew if it came too early.
 #[derive(Debug, Default)]
 pub struct Timers {
     heap: BinaryHeap<Reverse<(Instant, Timer)>>,
+    /// The earliest time for which each timer in the heap is armed.
+    earliest: IndexMap<Timer, Instant, FxBuildHasher>,
 }
 
 impl Timers {
-    /// Asks to be woken at `at`.
+    /// Asks to be woken at `at`, or earlier if this timer is armed for an earlier time already. So
+    /// no flood of claims about one member fills the heap.
     pub fn arm(&mut self, at: Instant, timer: Timer) {
+        if self.earliest.get(&timer).is_some_and(|&armed| armed <= at) {
+            return;
+        }
+        self.earliest.insert(timer, at);
         self.heap.push(Reverse((at, timer)));
     }
 
@@ -44,7 +53,23 @@ impl Timers {
         if self.next_at()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry)
+        let Reverse((at, timer)) = self.heap.pop()?;
+        if self.earliest.get(&timer) == Some(&at) {
+            self.earliest.swap_remove(&timer);
+        }
+        Some((at, timer))
+    }
+
+    /// How many timers are armed, those that do not matter any more included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether no timer is armed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
     }
 
     /// When the next timer is due.

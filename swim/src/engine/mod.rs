@@ -247,6 +247,12 @@ impl Engine {
         !self.news.is_empty()
     }
 
+    /// How many timers are armed.
+    #[must_use]
+    pub fn timers_pending(&self) -> usize {
+        self.timers.len()
+    }
+
     /// The counters.
     #[must_use]
     pub const fn stats(&self) -> &Stats {

@@ -125,3 +125,10 @@ fn flooded() -> Subject {
     }
     subject
 }
+
+#[test]
+fn a_flood_of_claims_leaves_a_handful_of_timers() {
+    let subject = flooded();
+
+    assert!(subject.engine.timers_pending() < 20, "{}", subject.engine.timers_pending());
+}
