@@ -20,8 +20,8 @@ pub struct Probe {
     pub sent_at: Instant,
     /// Who was asked to ping as well.
     pub relays: Vec<ShortId>,
-    /// How many of these said that they got no answer either.
-    pub nacks: usize,
+    /// Which of these said that they got no answer either.
+    pub nacks: Vec<ShortId>,
 }
 
 impl Probe {

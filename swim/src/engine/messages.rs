@@ -73,8 +73,9 @@ impl Engine {
                 if let Some(probe) = &mut self.probe
                     && probe.sequence == sequence
                     && probe.relays.contains(&datagram.sender)
+                    && !probe.nacks.contains(&datagram.sender)
                 {
-                    probe.nacks += 1;
+                    probe.nacks.push(datagram.sender);
                 }
             }
             Message::Gossip => {}

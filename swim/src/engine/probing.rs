@@ -74,7 +74,8 @@ impl Engine {
         self.stats.probes += 1;
         let ping = self.ping(target, sequence);
         self.send(address, ping, self.notice_for(target), Cargo::News);
-        self.probe = Some(Probe { target, sequence, sent_at: now, relays: Vec::new(), nacks: 0 });
+        self.probe =
+            Some(Probe { target, sequence, sent_at: now, relays: Vec::new(), nacks: Vec::new() });
         let patience = self.detector.patience();
         self.timers.arm(now + self.config.probe_timeout * patience, Timer::ProbeTimeout(sequence));
     }
@@ -108,7 +109,7 @@ impl Engine {
 
     fn probe_failed(&mut self, now: Instant, probe: &Probe) {
         self.stats.probes_failed += 1;
-        self.detector.probe_failed(probe.relays.len(), probe.nacks);
+        self.detector.probe_failed(probe.relays.len(), probe.nacks.len());
         let Some(member) = self.table.get(probe.target) else { return };
         let accuser = Bucket::of(self.local.id());
         match member.state {

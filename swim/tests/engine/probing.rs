@@ -152,3 +152,19 @@ impl Subject {
         self.wait(duration).into_iter().filter(|sent| sent.to != address(silent)).collect()
     }
 }
+
+#[test]
+fn a_repeated_nack_counts_once() {
+    let mut subject = Subject::among(&[1, 2, 3, 4]);
+    let ping = subject.wait_for_ping();
+    let sent = subject.wait(ms(500));
+    let relay = sent.iter().find(|sent| matches!(sent.message, Message::PingReq { .. })).unwrap();
+    let relay = [1, 2, 3, 4].into_iter().find(|&peer| address(peer) == relay.to).unwrap();
+
+    for _ in 0..3 {
+        subject.hear(relay, Message::Nack { sequence: sequence_of(&ping) }, &[]);
+    }
+    subject.wait(ms(500));
+
+    assert_eq!(subject.engine.health(), 2);
+}
