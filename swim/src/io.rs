@@ -19,9 +19,10 @@ pub enum Command {
         /// How far to believe it.
         origin: Origin,
     },
-    /// The local node's metadata, if it changed.
+    /// The local node's metadata, if it changed; refused above
+    /// [`astromesh_wire::limits::METADATA_BYTES_MAX`] bytes.
     SetMetadata(Bytes),
-    /// Where others reach the local node, if it changed.
+    /// Where others reach the local node, if it changed; refused without port or host.
     SetAddress(SocketAddr),
     /// How busy the local node is, if it changed.
     SetLoad(Load),

@@ -52,7 +52,8 @@ stats! {
     refused_members_full,
     /// Not inserted: another member has the same 40-bit id.
     refused_id_collision,
-    /// Not inserted: address without port or unspecified, or too long a name.
+    /// Not inserted, or not taken from the host: address without port or unspecified, or too long
+    /// a name or metadata.
     refused_record,
     /// Not verified: too many unverified members at once.
     refused_candidates_full,

@@ -136,13 +136,17 @@ impl Engine {
                 self.raise_term(term);
             }
             Command::SetMetadata(metadata) => {
-                if self.local.record.metadata != metadata {
+                if !is_small(&self.local.record.name, &metadata) {
+                    self.stats.refused_record += 1;
+                } else if self.local.record.metadata != metadata {
                     self.local.record.metadata = metadata;
                     self.revise(now);
                 }
             }
             Command::SetAddress(address) => {
-                if self.local.record.address != address {
+                if !is_usable(address) {
+                    self.stats.refused_record += 1;
+                } else if self.local.record.address != address {
                     self.local.record.address = address;
                     self.revise(now);
                 }

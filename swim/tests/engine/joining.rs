@@ -233,3 +233,15 @@ fn what_a_seed_answers_is_spread_by_a_node_that_has_company() {
     };
     assert!(told(1) && told(2));
 }
+
+#[test]
+fn metadata_that_fits_no_datagram_and_addresses_that_lead_nowhere_are_refused() {
+    let mut subject = Subject::among(&[1]);
+
+    subject.command(Command::SetMetadata(Bytes::from(vec![0; 1_001])));
+    subject.command(Command::SetAddress(([0, 0, 0, 0], 8000).into()));
+
+    assert_eq!(subject.engine.local().record, record(LOCAL));
+    assert_eq!(subject.engine.stats().refused_record, 2);
+    assert!(!subject.engine.has_news());
+}
