@@ -41,18 +41,17 @@ impl Engine {
                 }
                 return;
             }
+            Origin::Join | Origin::Sync if is_new && !is_live => {
+                self.take_gone(now, claim);
+                return;
+            }
             Origin::Join | Origin::Sync | Origin::Unasked => {
                 self.take_record(now, record, Proof::Told);
             }
         }
-        // A death or leave told over HTTP is believed at once only of members that were unknown
-        // here; of the others it is a suspicion, which they can refute.
-        let state = match claim.state {
-            State::Dead | State::Left if !is_new => State::Suspect,
-            state @ (State::Alive | State::Suspect | State::Dead | State::Left) => state,
-        };
-        if state != State::Alive {
-            let accuser = Bucket::default();
+        // A death or leave of a known member told over HTTP is a suspicion, which it can refute.
+        if claim.state != State::Alive {
+            let (state, accuser) = (State::Suspect, Bucket::default());
             let (generation, incarnation) = (record.generation, record.incarnation);
             self.take_state(now, &StateUpdate { id, state, accuser, generation, incarnation });
         }
@@ -65,6 +64,22 @@ impl Engine {
             // How busy it is now comes by gossip; this is better than nothing until then.
             let generation = member.record.generation;
             self.take_load(now, id, generation, 0, claim.load);
+        }
+    }
+
+    /// A member that was unknown here and is dead or left: kept so that it can be recognised. It was
+    /// never live in this view, so it takes nobody's place and is no news to anybody.
+    fn take_gone(&mut self, now: Instant, claim: &Claim) {
+        let record = &claim.record;
+        if !is_usable(record.address) || !is_small(&record.name, &record.metadata) {
+            self.stats.refused_record += 1;
+        } else if self.table.len() >= self.config.members_max {
+            self.stats.refused_members_full += 1;
+        } else {
+            let state = claim.state;
+            let change = if state == State::Left { Change::Left } else { Change::Dead };
+            self.table.insert(Member { state, ..Member::new(record.clone(), now) });
+            self.changed(record.id, change);
         }
     }
 

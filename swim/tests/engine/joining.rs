@@ -245,3 +245,22 @@ fn metadata_that_fits_no_datagram_and_addresses_that_lead_nowhere_are_refused() 
     assert_eq!(subject.engine.stats().refused_record, 2);
     assert!(!subject.engine.has_news());
 }
+
+#[test]
+fn the_record_of_one_who_is_gone_does_not_replace_who_took_its_place() {
+    for gone in [State::Dead, State::Left] {
+        for origin in [Origin::Join, Origin::Sync] {
+            let mut subject = Subject::among(&[1, 2]);
+            // Nothing was heard from peer 1 for long: hearsay could replace it.
+            subject.wait(ms(2_500));
+            let old = OwnedRecord { id: id(5), ..record(1) };
+
+            subject.merge(vec![claim(old, gone)], origin);
+
+            assert!(subject.member(1).unwrap().is_live(), "{gone:?} {origin:?}");
+            assert_ne!(subject.state_of(5), Some(State::Alive));
+            assert!(!subject.changes().contains(&(id(1), Change::Replaced)));
+            assert!(!subject.changes().contains(&(id(5), Change::Joined)));
+        }
+    }
+}
