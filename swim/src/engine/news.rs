@@ -170,6 +170,11 @@ impl Engine {
                 if let Some(deadline) = self.detector.accused(now, id, accuser, live_count) {
                     self.timers.arm(deadline, Timer::Suspicion(id));
                 }
+                // A few look for themselves: their own failed probes confirm, their pings tell the
+                // suspect. A few, not all, so that the load on it does not grow with the mesh.
+                if self.rng.usize(..live_count) < WITNESSES {
+                    self.order.hurry(id);
+                }
             }
             State::Alive | State::Dead | State::Left => self.detector.cleared(id),
         }
@@ -391,6 +396,10 @@ impl Engine {
         Topic { id: self.local.id(), kind }
     }
 }
+
+/// Members that probe a suspect next when they hear of it, on average. Twice the confirmations that
+/// are wanted, for some are busy with another probe or share a bucket.
+const WITNESSES: usize = 6;
 
 /// Members that a leaving node tells itself; the others hear it from them.
 const FAREWELLS_MAX: usize = 32;

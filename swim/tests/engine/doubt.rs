@@ -160,3 +160,69 @@ fn who_doubts_this_node_with_a_refuted_incarnation_is_told_at_once() {
     assert_eq!((sent[0].to, sent[0].message), (address(2), Message::Gossip));
     assert_eq!(sent[0].news, [News::State(state(LOCAL, State::Alive, 1, 0))]);
 }
+
+#[test]
+fn a_suspicion_heard_of_is_checked_by_the_next_probe() {
+    for probes in 0..6 {
+        let mut subject = Subject::among(&[1, 2, 3, 4, 5]);
+        // Any place in the round: the suspect may have been probed in it already.
+        subject.answered_for(ms(1_000 * probes));
+        subject.told(2, &[state(1, State::Suspect, 0, 2)]);
+
+        let ping = subject.wait_for_ping();
+
+        assert_eq!(ping.to, address(1), "after {probes} probes");
+    }
+}
+
+#[test]
+fn a_suspect_with_few_members_is_dead_after_the_maximum_unless_confirmed() {
+    // Four peers and this node: three confirmations are wanted, and none comes but our own.
+    let mut subject = suspecting(&[1, 2, 3, 4]);
+
+    let millis = millis_to_death(&mut subject);
+
+    // With our own confirmation: 6 s - 3 s * ln 2 / ln 4.
+    assert!((4_400..=4_600).contains(&millis), "{millis} ms");
+    assert_eq!(subject.engine.stats().deaths, 1);
+}
+
+fn millis_to_death(subject: &mut Subject) -> u128 {
+    let start = subject.now;
+    for _ in 0..2_000 {
+        if subject.state_of(1) == Some(State::Dead) {
+            return subject.now.since(start).as_millis();
+        }
+        let pings: Vec<Sent> = subject.wait(ms(10)).into_iter().filter(is_ping).collect();
+        let digest = subject.engine.digest();
+        for ping in pings.iter().filter(|ping| ping.to != address(1)) {
+            let number = (0..=99).find(|&number| address(number) == ping.to).unwrap();
+            subject.hear(number, Message::Ack { sequence: crate::sequence_of(ping), digest }, &[]);
+        }
+    }
+    panic!("no death within 20 s");
+}
+
+#[test]
+fn of_two_members_a_suspect_is_dead_after_the_minimum() {
+    let mut subject = Subject::among(&[1]);
+    subject.wait_for_ping();
+
+    subject.wait(ms(1_000));
+    assert_eq!(subject.state_of(1), Some(State::Suspect));
+    let millis = millis_to_death(&mut subject);
+
+    assert!((2_950..=3_050).contains(&millis), "{millis} ms");
+}
+
+#[test]
+fn three_independent_confirmations_bring_a_suspicion_down_to_its_minimum() {
+    let mut subject = suspecting(&[1, 2, 3, 4, 5]);
+    for accuser in [3, 4, 5] {
+        subject.told(accuser, &[state(1, State::Suspect, 0, accuser)]);
+    }
+
+    let millis = millis_to_death(&mut subject);
+
+    assert!((2_950..=3_050).contains(&millis), "{millis} ms");
+}
