@@ -128,6 +128,12 @@ impl Dissemination {
         self.pending.len()
     }
 
+    /// How many entries are held, superseded ones included; at most `4 * len() + 65`.
+    #[must_use]
+    pub const fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Offers pending news in order until the datagram is full. An item that was taken `limit`
     /// times is done.
     pub fn fill(&mut self, limit: usize, mut offer: impl FnMut(Topic) -> Offer) {
