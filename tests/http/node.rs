@@ -220,7 +220,7 @@ fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
 fn runtime(number: u8) -> config::Runtime {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
-        "spec:\n  api: {{host: 127.0.0.1, body_bytes_max: {BODY_BYTES_MAX}}}\n  \
+        "spec:\n  services: {{rag: false}}\n  api: {{host: 127.0.0.1, body_bytes_max: {BODY_BYTES_MAX}}}\n  \
          mesh: {{enabled: true, node_name: node-{number}}}\n"
     );
     std::fs::write(directory.path().join("runtime.yaml"), text).unwrap();
