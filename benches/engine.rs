@@ -91,8 +91,12 @@ impl Subject for Ours {
         let now = astromesh_swim::Instant::default();
         let (config, tag) = (Config::default(), ClusterTag::of(CLUSTER));
         let mut engine = Engine::new(now, config, tag, record(members - 1), 1);
-        let known =
-            |number| Claim { record: record(number), state: State::Alive, load: Load::default() };
+        let known = |number| Claim {
+            record: record(number),
+            state: State::Alive,
+            load: Load::default(),
+            load_sequence: 0,
+        };
         let claims = (0..members - 1).map(known).collect();
         engine.handle_command(now, Command::Merge { claims, term: 0, origin: Origin::Join });
         let mut ours = Self { engine, now, members, number: 0, buffer: BytesMut::new() };

@@ -116,7 +116,12 @@ pub fn address(index: usize) -> SocketAddr {
 }
 
 fn claim(member: &Member) -> Claim {
-    Claim { record: member.record.clone(), state: member.state, load: member.load }
+    Claim {
+        record: member.record.clone(),
+        state: member.state,
+        load: member.load,
+        load_sequence: member.load_sequence,
+    }
 }
 
 const PORT: u16 = 8000;

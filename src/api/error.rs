@@ -40,6 +40,8 @@ pub enum Code {
     MeshDisabled,
     /// A mesh route on a node that has left its mesh.
     MeshLeft,
+    /// A page in a browser called a route that only nodes and tools may call.
+    CrossOrigin,
     /// A node of another cluster wants to join.
     WrongCluster,
     /// A defect of the node, or a run that failed for another reason than its model.
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -64,6 +66,7 @@ impl Code {
         Self::HopLimit,
         Self::MeshDisabled,
         Self::MeshLeft,
+        Self::CrossOrigin,
         Self::WrongCluster,
         Self::Internal,
     ];
@@ -85,6 +88,7 @@ impl Code {
             Self::HopLimit => "hop_limit",
             Self::MeshDisabled => "mesh_disabled",
             Self::MeshLeft => "mesh_left",
+            Self::CrossOrigin => "cross_origin",
             Self::WrongCluster => "wrong_cluster",
             Self::Internal => "internal",
             Self::Model(code) => code,
@@ -101,6 +105,7 @@ impl Code {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::CrossOrigin => StatusCode::FORBIDDEN,
             Self::WrongCluster => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NodeConnectionLost | Self::Model(_) => StatusCode::BAD_GATEWAY,
@@ -155,6 +160,7 @@ impl ApiError {
             RouteError::UnknownAgent => return Self::agent_not_found(agent),
             RouteError::NoAliveNode => Code::AgentUnavailable,
             RouteError::HopLimit => Code::HopLimit,
+            RouteError::Left => Code::MeshLeft,
             RouteError::Unreachable { .. } => Code::NodesUnreachable,
             RouteError::Interrupted { .. } => Code::NodeConnectionLost,
         };

@@ -6,6 +6,7 @@
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::ORIGIN;
 use axum::routing::{get, post};
 use serde_json::json;
 
@@ -79,10 +80,11 @@ async fn join(
         return Err(ApiError::new(Code::WrongCluster, detail));
     }
     let mut claim = claim(&node, &[])?;
-    // A node that does not know its address yet says so with a wildcard; its gossip will come from
-    // where this request comes from.
+    // A node that does not know its address yet says so with a wildcard or, without a route out,
+    // with loopback; its gossip will come from where this request comes from.
     let peer = connection.peer.ip().to_canonical();
-    if claim.record.address.ip().is_unspecified() {
+    let claimed = claim.record.address.ip();
+    if claimed.is_unspecified() || (claimed.is_loopback() && !peer.is_loopback()) {
         claim.record.address.set_ip(peer);
     }
     let origin = Origin::Unasked;
@@ -121,8 +123,9 @@ async fn exchange(
         .enumerate()
         .map(|(index, node)| claim(node, &[json!("nodes"), json!(index)]))
         .collect::<Result<Vec<_>, _>>()?;
-    handle.merge(claims, 0, Origin::Unasked).await.map_err(stopping)?;
-    Ok(axum::Json(GossipBody { nodes: nodes::state(&handle.directory().snapshot()).nodes }))
+    handle.merge(claims, body.term, Origin::Unasked).await.map_err(stopping)?;
+    let MeshState { nodes, term, .. } = mesh_state(&handle);
+    Ok(axum::Json(GossipBody { nodes, term }))
 }
 
 async fn heartbeat(State(mesh): State<Mesh>, request: Request) -> Result<Json<StatusOk>, ApiError> {
@@ -148,7 +151,14 @@ fn ok() -> Json<StatusOk> {
     axum::Json(StatusOk { status: "ok".to_owned() })
 }
 
+/// The body of a request that may change the mesh.
 async fn read<T: serde::de::DeserializeOwned>(mut request: Request) -> Result<T, ApiError> {
+    // Browsers add this to every POST of a page from elsewhere; nodes and tools have no origin.
+    // Without this check any page could take the node of whoever looks at it out of its mesh.
+    if request.headers().contains_key(ORIGIN) {
+        let detail = "Pages in a browser may not call this route";
+        return Err(ApiError::new(Code::CrossOrigin, detail));
+    }
     request.extensions_mut().insert(BodyLimit(MESH_BODY_BYTES_MAX));
     body::parse(&body::read(request).await?)
 }

@@ -81,12 +81,23 @@ pub struct Node {
     /// Ours: grows with each refutation.
     #[serde(default)]
     pub incarnation: u32,
-    /// Ours: grows when address, name, services or agents change.
-    #[serde(default)]
+    /// Ours: grows when address, name, services or agents change; 0 while only the state of this
+    /// generation has been heard of.
+    #[serde(default = "first_revision")]
     pub revision: u32,
+    /// Ours: grows with each load that the node announces.
+    #[serde(default)]
+    pub load_sequence: u32,
+    /// Ours: the node has more agents than fit a datagram; `agents` may lag behind.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agents_elsewhere: bool,
     /// Ours, in the body of a join: the cluster that the node wants to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+}
+
+const fn first_revision() -> u32 {
+    1
 }
 
 fn alive() -> String {
@@ -142,6 +153,9 @@ pub struct LeaveRequest {
 pub struct GossipBody {
     /// The sender's whole view.
     pub nodes: Vec<Node>,
+    /// Ours: the sender's count of leaders.
+    #[serde(default)]
+    pub term: u64,
 }
 
 /// `POST /v1/mesh/election`.

@@ -25,6 +25,8 @@ pub struct Member {
     pub services: Vec<Service>,
     /// The agents it runs, sorted by name.
     pub agents: Vec<String>,
+    /// They are too many for a datagram and are asked for over HTTP; until then `agents` is empty.
+    pub agents_elsewhere: bool,
     /// How busy it said it is.
     pub load: Load,
     /// Counts its load announcements; a change means that `load` is news.

@@ -41,23 +41,27 @@ impl Address {
         Self { socket, certainty: Certainty::Given }
     }
 
-    /// The best guess before anybody was contacted: the address of the interface from which
-    /// `towards` would be reached. No datagram is sent.
+    /// The best guess before anybody was contacted: the address of the interface that leads out, or
+    /// loopback if none does. No datagram is sent.
     #[must_use]
-    pub fn guessed(port: u16, towards: Option<IpAddr>) -> Self {
-        let ip = towards
-            .filter(|ip| !ip.is_loopback())
-            .and_then(source_towards)
-            .or_else(|| source_towards(DOCUMENTATION_ADDRESS))
-            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    pub fn guessed(port: u16) -> Self {
+        let ip = source_towards(DOCUMENTATION_ADDRESS).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         Self { socket: SocketAddr::new(ip, port), certainty: Certainty::Guessed }
     }
 
     /// Another node saw this one at `ip`, or reached it there.
     pub fn observe(&mut self, ip: IpAddr) -> Observation {
         let ip = ip.to_canonical();
-        // Seen from the same machine; true there, and useless anywhere else.
-        if ip == self.socket.ip() || ip.is_loopback() || ip.is_unspecified() {
+        if ip == self.socket.ip() {
+            if self.certainty == Certainty::Guessed {
+                self.certainty = Certainty::Observed;
+            }
+            return Observation::Agrees;
+        }
+        // Loopback is true on the same machine and useless anywhere else. A node that others reach
+        // by IPv4 does not become an IPv6 node because one of them came that way.
+        let is_other_family = self.socket.is_ipv4() && ip.is_ipv6();
+        if ip.is_loopback() || ip.is_unspecified() || is_other_family {
             return Observation::Agrees;
         }
         match self.certainty {
@@ -105,6 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn a_guess_that_others_confirm_is_kept() {
+        let mut address = guess();
+        assert_eq!(address.observe([10, 0, 0, 1].into()), Observation::Agrees);
+        assert_eq!(address.observe([172, 17, 0, 1].into()), Observation::Contradicts);
+        assert_eq!(address.socket, guess().socket);
+    }
+
+    #[test]
+    fn an_ipv4_node_does_not_become_an_ipv6_node() {
+        let mut address = guess();
+        assert_eq!(address.observe([0xfd00, 0, 0, 0, 0, 0, 0, 7].into()), Observation::Agrees);
+        assert_eq!(address, guess());
+    }
+
+    #[test]
     fn loopback_is_never_adopted() {
         let mut address = guess();
         assert_eq!(address.observe([127, 0, 0, 1].into()), Observation::Agrees);
@@ -121,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_guess_is_never_a_wildcard() {
-        let address = Address::guessed(8000, None);
+        let address = Address::guessed(8000);
         assert!(!address.socket.ip().is_unspecified());
         assert_eq!(address.socket.port(), 8000);
     }

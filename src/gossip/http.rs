@@ -1,5 +1,6 @@
 //! Join and comparison of views: the HTTP calls to other nodes that membership needs.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -100,14 +101,17 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
     let mut failures: u32 = 0;
     let mut refused = false;
     let mut largest = 1;
+    let mut hurried: u32 = 0;
     loop {
         if has_left(&handle.directory.snapshot()) {
             return;
         }
-        let mut answered = false;
+        let (mut answered, mut joined) = (false, false);
         for seed in &seeds {
             match join_one(&handle, seed, has_joined).await {
-                Ok(()) => answered = true,
+                Ok(()) => (answered, joined) = (true, true),
+                // A seed list shared by all nodes names this node too.
+                Err(JoinError::Itself) => answered = true,
                 Err(error) if error.is_refusal() && !refused => {
                     refused = true;
                     warn!(%seed, %error, "a seed refuses this node; trying on");
@@ -117,7 +121,7 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
         }
         let live = handle.directory.snapshot().live().count();
         largest = largest.max(live);
-        if answered && !has_joined {
+        if joined && !has_joined {
             has_joined = true;
             info!(members = live, "joined the mesh");
         }
@@ -127,20 +131,25 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
                 warn!(
                     seeds = ?seeds.iter().map(Url::as_str).collect::<Vec<_>>(),
                     "no seed has answered so far; serving alone and trying on. Check that \
-                     spec.mesh.seeds (ASTROMESH_SEEDS) names reachable nodes"
+                     spec.mesh.seeds names reachable nodes"
                 );
             }
         }
-        // In a hurry while alone or after a fifth of the mesh went out of sight.
+        // In a hurry while alone, and for a while after a fifth of the mesh went out of sight.
         let is_whole = answered && live > 1 && live * 5 >= largest * 4;
-        wait = if is_whole { REVISIT } else { (wait * 2).min(RETRY_MAX) };
-        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
-        if is_whole {
+        hurried = if is_whole || !answered { 0 } else { hurried + 1 };
+        if is_whole || hurried >= HURRIED_ROUNDS_MAX {
             largest = live;
-            wait = RETRY_FIRST;
+            wait = REVISIT;
+        } else {
+            wait = (wait * 2).min(RETRY_MAX);
         }
+        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
     }
 }
+
+/// Rounds in a hurry that seeds answered, some five minutes, before the smaller mesh is the mesh.
+const HURRIED_ROUNDS_MAX: u32 = 60;
 
 /// Rounds without an answer before an operator is told.
 const FAILURES_BEFORE_WARNING: u32 = 5;
@@ -207,13 +216,30 @@ fn claims(nodes: &[crate::api::types::Node]) -> Vec<Claim> {
 
 /// Does what the gossip thread wants, one after the other.
 pub(super) async fn answer_wants(handle: Handle, mut wanted: mpsc::Receiver<Want>) {
-    while let Some(want) = wanted.recv().await {
+    // Members whose agents could not be asked for; unlike a comparison nobody wants them again.
+    let mut unanswered: BTreeSet<NodeId> = BTreeSet::new();
+    loop {
+        let want = tokio::select! {
+            want = wanted.recv() => match want {
+                Some(want) => want,
+                None => return,
+            },
+            () = tokio::time::sleep(RETRY_MAX), if !unanswered.is_empty() => {
+                match unanswered.pop_first() {
+                    Some(id) => Want::Agents(id),
+                    None => continue,
+                }
+            }
+        };
         let result = match want {
             Want::Comparison(id) => compare(&handle, id).await,
             Want::Agents(id) => ask_agents(&handle, id).await,
         };
         if let Err(error) = result {
             debug!(?want, %error, "another node did not answer");
+            if let Want::Agents(id) = want {
+                unanswered.insert(id);
+            }
         }
     }
 }
@@ -222,9 +248,10 @@ pub(super) async fn answer_wants(handle: Handle, mut wanted: mpsc::Receiver<Want
 async fn compare(handle: &Handle, id: NodeId) -> Result<(), CallError> {
     let snapshot = handle.directory.snapshot();
     let Some(url) = member_url(handle, id) else { return Ok(()) };
-    let own = GossipBody { nodes: json::state(&snapshot).nodes };
+    let MeshState { nodes, term, .. } = json::state(&snapshot);
+    let own = GossipBody { nodes, term };
     let theirs: GossipBody = call(&url, None, "v1/mesh/gossip", &own).await?;
-    if handle.merge(claims(&theirs.nodes), 0, Origin::Sync).await.is_err() {
+    if handle.merge(claims(&theirs.nodes), theirs.term, Origin::Sync).await.is_err() {
         debug!("the node is stopping");
     }
     Ok(())
@@ -236,10 +263,11 @@ async fn ask_agents(handle: &Handle, id: NodeId) -> Result<(), CallError> {
     let response = client(&url, None)?.get(at(&url, "v1/mesh/state")).send().await?;
     let state: MeshState = read(response).await?;
     let id_text = id.to_string();
-    if let Some(node) = state.nodes.into_iter().find(|node| node.node_id == id_text)
-        && handle.request(Request::AgentsOf(id, node.agents)).await.is_err()
-    {
-        debug!("the node is stopping");
+    if let Some(node) = state.nodes.into_iter().find(|node| node.node_id == id_text) {
+        let edition = (node.generation, node.revision);
+        if handle.request(Request::AgentsOf(id, edition, node.agents)).await.is_err() {
+            debug!("the node is stopping");
+        }
     }
     Ok(())
 }

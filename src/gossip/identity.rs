@@ -69,8 +69,12 @@ impl Identity {
             }
             Err(error) => return Err(IdentityError::Io { file, error }),
         };
-        let generation =
-            last.checked_add(1).ok_or_else(|| damaged("generations are used up".to_owned()))?;
+        let Some(generation) = last.checked_add(1) else {
+            // Only forged claims about this node get it here. A new id starts afresh.
+            tracing::warn!(node.id = %id, "this id has used up its generations; drawing a new one");
+            fs::remove_file(&file).map_err(|error| IdentityError::Io { file, error })?;
+            return Self::begin(data_dir);
+        };
         let mut identity = Self { id, generation: last, file };
         identity.raise(generation)?;
         Ok(identity)
@@ -133,6 +137,16 @@ mod tests {
         first.raise(7).unwrap();
         assert_eq!(first.generation(), 40);
         assert_eq!(Identity::begin(directory.path()).unwrap().generation(), 41);
+    }
+
+    #[test]
+    fn an_id_without_generations_left_gives_way_to_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut first = Identity::begin(directory.path()).unwrap();
+        first.raise(u32::MAX).unwrap();
+        let second = Identity::begin(directory.path()).unwrap();
+        assert_ne!(first.id(), second.id());
+        assert_eq!(second.generation(), 1);
     }
 
     #[test]

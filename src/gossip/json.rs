@@ -62,6 +62,8 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
         generation: member.generation,
         incarnation: member.incarnation,
         revision: member.revision,
+        load_sequence: member.load_sequence,
+        agents_elsewhere: member.agents_elsewhere,
         cluster: None,
     }
 }
@@ -107,14 +109,15 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
     // Services of later versions are not known here and do no harm.
     let services: Vec<Service> =
         node.services.iter().filter_map(|name| name.parse().ok()).collect();
-    let agents = Agents::Listed(node.agents.clone());
+    let agents =
+        if node.agents_elsewhere { Agents::Elsewhere } else { Agents::Listed(node.agents.clone()) };
     let metadata = Metadata { http_port, services, agents }.encode().into();
     Ok(Claim {
         record: OwnedRecord {
             id,
             generation: node.generation,
             incarnation: node.incarnation,
-            revision: node.revision.max(1),
+            revision: node.revision,
             address,
             name: node.name.clone(),
             metadata,
@@ -125,6 +128,7 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
             cpu_percent: percent(node.load.cpu_percent),
             memory_percent: percent(node.load.memory_percent),
         },
+        load_sequence: node.load_sequence,
     })
 }
 

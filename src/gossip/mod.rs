@@ -88,8 +88,9 @@ enum Request {
     Agents(Vec<String>),
     /// Somebody reached this node, or saw it, at this address.
     Observed(IpAddr),
-    /// The agents of a member that has too many for its record.
-    AgentsOf(NodeId, Vec<String>),
+    /// The agents of a member that has too many for its record, and the generation and revision
+    /// they belong to.
+    AgentsOf(NodeId, (u32, u32), Vec<String>),
     /// The counters, by name.
     Counters(oneshot::Sender<BTreeMap<String, u64>>),
     /// Say goodbye, let it spread for a moment, and end.
@@ -101,6 +102,8 @@ enum Request {
 pub struct Running {
     handle: Handle,
     tasks: Vec<JoinHandle<()>>,
+    /// Closed when the thread ends, however it ends.
+    thread: oneshot::Receiver<()>,
 }
 
 /// Binds the socket, starts the gossip thread and the task that joins the mesh.
@@ -120,13 +123,13 @@ pub fn start(setup: Setup) -> io::Result<Running> {
     };
     let tag = ClusterTag::of(&cluster);
     let start = thread::Start { setup, socket, tag, metadata, inbox, wants };
-    let directory = thread::spawn(start)?;
+    let (directory, thread) = thread::spawn(start)?;
     let handle = Handle { requests, directory, cluster };
     let tasks = vec![
         tokio::spawn(http::join(handle.clone(), seeds)),
         tokio::spawn(http::answer_wants(handle.clone(), wanted)),
     ];
-    Ok(Running { handle, tasks })
+    Ok(Running { handle, tasks, thread })
 }
 
 impl Running {
@@ -134,6 +137,12 @@ impl Running {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Waits until the gossip thread ends by itself, which it only does when it fails.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent: an error means that the thread is gone.
+        (&mut self.thread).await.unwrap_or(());
     }
 
     /// Leaves the mesh and ends; returns when the goodbye has had a moment to spread.

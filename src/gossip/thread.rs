@@ -46,8 +46,9 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// Least time between two warnings about the same nuisance.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Starts the thread; the reader holds the first snapshot already.
-pub(super) fn spawn(start: Start) -> io::Result<Reader> {
+/// Starts the thread; the reader holds the first snapshot already, and the receiver is closed when
+/// the thread ends, by a panic too.
+pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clock = Clock::start();
     let Start { setup, socket, tag, metadata, inbox, wants } = start;
@@ -90,10 +91,12 @@ pub(super) fn spawn(start: Start) -> io::Result<Reader> {
         address_warned: false,
         farewell: None,
     };
-    std::thread::Builder::new()
-        .name("gossip".to_owned())
-        .spawn(move || runtime.block_on(gossip.run()))?;
-    Ok(reader)
+    let (alive, ended) = oneshot::channel();
+    std::thread::Builder::new().name("gossip".to_owned()).spawn(move || {
+        runtime.block_on(gossip.run());
+        drop(alive);
+    })?;
+    Ok((reader, ended))
 }
 
 struct Gossip {
@@ -203,7 +206,7 @@ impl Gossip {
             }
         }
         while let Some(event) = self.engine.poll_event() {
-            self.is_dirty = true;
+            self.is_dirty |= matches!(event, Event::Member { .. } | Event::Leader { .. });
             self.heed(&event);
         }
     }
@@ -238,9 +241,9 @@ impl Gossip {
                 self.command(Command::SetMetadata(metadata));
             }
             Request::Observed(ip) => self.observed(ip),
-            Request::AgentsOf(id, agents) => {
-                if let Some(member) = self.engine.member(id) {
-                    self.view.keep_agents(member, agents);
+            Request::AgentsOf(id, edition, agents) => {
+                if self.engine.member(id).is_some() {
+                    self.view.keep_agents(id, edition, agents);
                     self.is_dirty = true;
                 }
             }
@@ -305,7 +308,7 @@ impl Gossip {
                 }
             }
             Event::SyncWanted(id) => {
-                // A full queue means that comparisons are under way; the wish comes again.
+                // A full queue means that comparisons are under way; the want comes again.
                 self.wants.try_send(Want::Comparison(id)).unwrap_or_default();
             }
             Event::OwnIdSeen(from) => self.warn_own_id(from),

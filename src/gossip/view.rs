@@ -78,9 +78,9 @@ impl View {
         elsewhere && member.is_live() && known != Some(edition(member))
     }
 
-    /// Keeps what a member with many agents answered.
-    pub(super) fn keep_agents(&mut self, member: &Member, agents: Vec<String>) {
-        self.agents.insert(member.record.id, (edition(member), agents));
+    /// Keeps what a member with many agents answered about an edition of itself.
+    pub(super) fn keep_agents(&mut self, id: NodeId, edition: (u32, u32), agents: Vec<String>) {
+        self.agents.insert(id, (edition, agents));
     }
 
     /// Drops what is kept of a forgotten member.
@@ -95,6 +95,7 @@ impl View {
             services: Vec::new(),
             agents: Agents::Listed(Vec::new()),
         });
+        let agents_elsewhere = metadata.agents == Agents::Elsewhere;
         let mut agents = match metadata.agents {
             Agents::Listed(agents) => agents,
             Agents::Elsewhere => {
@@ -110,6 +111,7 @@ impl View {
             gossip_address: record.address,
             services: metadata.services,
             agents,
+            agents_elsewhere,
             load: member.load,
             load_sequence: member.load_sequence,
             state: member.state,

@@ -87,11 +87,14 @@ const fn filter_level(level: LogLevel) -> &'static str {
 }
 
 fn start_and_run(config: Runtime) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("failed to start the runtime")?
-        .block_on(run(config))
+        .context("failed to start the runtime")?;
+    let result = runtime.block_on(run(config));
+    // A name that is being resolved must not hold up the exit.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(config: Runtime) -> anyhow::Result<()> {
@@ -99,13 +102,10 @@ async fn run(config: Runtime) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
     let mut parts = Parts::start(config).await?;
-    let ended = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        result = parts.server_ended() => Some(result),
-    };
-    if let Some(result) = ended {
-        return result;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = parts.failed() => return Err(error),
     }
     info!("stopping: leaving the mesh, finishing requests in flight");
     tokio::select! {

@@ -100,10 +100,22 @@ impl Parts {
         })
     }
 
-    /// Waits until the HTTP server ends by itself, which it only does when it fails.
-    pub(super) async fn server_ended(&mut self) -> anyhow::Result<()> {
-        let result = (&mut self.server).await.context("the HTTP server panicked")?;
-        result.context("the HTTP server failed")
+    /// Waits until something ends by itself, which it only does when it fails.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        let mesh = async {
+            match &mut self.mesh {
+                Some(mesh) => mesh.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = mesh => anyhow!("the gossip thread ended; the lines above say why"),
+            result = &mut self.server => match result {
+                Ok(Ok(())) => anyhow!("the HTTP server ended"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("the HTTP server failed"),
+                Err(panic) => anyhow::Error::new(panic).context("the HTTP server panicked"),
+            },
+        }
     }
 
     /// Leaves the mesh, stops accepting, waits for what is in flight.
@@ -148,6 +160,7 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
         gossip_address: http,
         services: config.services.enabled(),
         agents: agents.served_names(),
+        agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,
         state: State::Alive,
@@ -206,12 +219,8 @@ async fn advertised(
     if !bind.ip().is_unspecified() {
         return Ok((Address::given(bind), http.port()));
     }
-    let seed = mesh.seeds.iter().find_map(|seed| seed.host_str());
-    let towards = match seed {
-        Some(host) => resolve(host.trim_matches(['[', ']'])).await.ok(),
-        None => None,
-    };
-    Ok((Address::guessed(bind.port(), towards), http.port()))
+    // The seeds will tell where they see this node; until then the guess has to do.
+    Ok((Address::guessed(bind.port()), http.port()))
 }
 
 async fn resolve(host: &str) -> anyhow::Result<IpAddr> {

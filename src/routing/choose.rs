@@ -132,6 +132,7 @@ pub(super) mod tests {
             gossip_address: ([127, 0, 0, 1], 1).into(),
             services: Vec::new(),
             agents: vec![AGENT.to_owned()],
+            agents_elsewhere: false,
             load: Load::default(),
             load_sequence: 0,
             state: Alive,

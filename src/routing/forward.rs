@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use astromesh_wire::NodeId;
+use astromesh_wire::{NodeId, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use bytes::Bytes;
@@ -89,6 +89,9 @@ pub enum RouteError {
     /// The call came from another node and cannot be served here.
     #[error("the request came from another node and this node does not run the agent")]
     HopLimit,
+    /// This node has left its mesh and does not serve the agent itself.
+    #[error("this node has left the mesh and does not serve the agent")]
+    Left,
     /// None of the nodes could be reached; nothing has run.
     #[error("no node that runs the agent could be reached ({tried} tried); nothing has run")]
     Unreachable {
@@ -179,10 +182,17 @@ impl Router {
     /// # Errors
     /// No node has answered; the error says whether something may have run.
     pub async fn route(&self, call: &Call, here: Here) -> Result<Routed, RouteError> {
-        if hops(&call.headers) >= HOPS_MAX {
+        let only_here = if hops(&call.headers) >= HOPS_MAX {
+            Some(RouteError::HopLimit)
+        } else if self.has_left() {
+            Some(RouteError::Left)
+        } else {
+            None
+        };
+        if let Some(otherwise) = only_here {
             return match here {
                 Here::Serves => Ok(Routed::Local(self.in_flight.enter())),
-                Here::DoesNotServe => Err(RouteError::HopLimit),
+                Here::DoesNotServe => Err(otherwise),
             };
         }
         let may_repeat = matches!(call.method, Method::GET | Method::HEAD)
@@ -249,11 +259,16 @@ impl Router {
 
     async fn attempt(&self, call: &Call, target: &Target) -> Result<Response<Incoming>, Failure> {
         let outcome = match request_for(call, target) {
-            Some(request) => self.client.request(request).await.map_err(|error| {
-                let failure = classify(&error);
-                tracing::debug!(node.name = target.name, error = chain(&error), "no answer");
-                failure
-            }),
+            Some(request) => tokio::select! {
+                outcome = self.client.request(request) => outcome.map_err(|error| {
+                    tracing::debug!(node.name = target.name, error = chain(&error), "no answer");
+                    classify(&error)
+                }),
+                () = self.death_of(target) => {
+                    tracing::debug!(node.name = target.name, "no answer, and it is dead now");
+                    Err(Failure::Broken)
+                }
+            },
             None => {
                 tracing::debug!(node.name = target.name, node.url = target.url, "unusable URL");
                 Err(Failure::NotConnected)
@@ -272,6 +287,31 @@ impl Router {
             }
             Err(failure @ (Failure::NotSent | Failure::Broken)) => Err(failure),
         }
+    }
+
+    /// Waits until the mesh holds a node dead. A process that was stopped keeps its connections and
+    /// never answers; a node that has left finishes what it was sent.
+    async fn death_of(&self, target: &Target) {
+        let mut directory = self.directory.clone();
+        loop {
+            let snapshot = directory.snapshot();
+            let is_dead = snapshot.member(target.id).is_some_and(|member| {
+                member.state == State::Dead && member.generation >= target.generation
+            });
+            if is_dead {
+                return;
+            }
+            if directory.changed().await.is_none() {
+                // The node is stopping; what it forwarded may still be answered.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Whether this node has left its mesh: what it knows of the others is no longer news.
+    fn has_left(&self) -> bool {
+        let snapshot = self.directory.snapshot();
+        snapshot.member(snapshot.local).is_some_and(|local| local.state == State::Left)
     }
 
     fn nobody(&self, agent: &str) -> RouteError {

@@ -44,6 +44,8 @@ pub struct Claim {
     pub state: State,
     /// Its load.
     pub load: Load,
+    /// Which of its announcements that was; 0 when none was heard.
+    pub load_sequence: u32,
 }
 
 /// How a claim came here, which decides how far it is believed.

@@ -24,7 +24,12 @@ fn transcript(seed: u64) -> Vec<u8> {
     let tag = ClusterTag::of("same");
     let mut engine = Engine::new(now, Config::default(), tag, record(100), seed);
     let claims = (1..30)
-        .map(|number| Claim { record: record(number), state: State::Alive, load: Load::default() })
+        .map(|number| Claim {
+            record: record(number),
+            state: State::Alive,
+            load: Load::default(),
+            load_sequence: 0,
+        })
         .collect();
     engine.handle_command(now, Command::Merge { claims, term: 0, origin: Origin::Sync });
     let (mut all, mut buffer) = (Vec::new(), BytesMut::new());

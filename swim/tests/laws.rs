@@ -93,8 +93,12 @@ fn told(all: &[Said]) -> Engine {
     let now = Instant::from_micros(1);
     let tag = ClusterTag::of(CLUSTER);
     let mut engine = Engine::new(now, Config::default(), tag, record(9), 1);
-    let known =
-        |number| Claim { record: record(number), state: State::Alive, load: Load::default() };
+    let known = |number| Claim {
+        record: record(number),
+        state: State::Alive,
+        load: Load::default(),
+        load_sequence: 0,
+    };
     let claims = (1..=4).map(known).collect();
     engine.handle_command(now, Command::Merge { claims, term: 0, origin: Origin::Join });
     for said in all {

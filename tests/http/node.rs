@@ -37,6 +37,7 @@ pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member
         gossip_address: address,
         services: vec![Service::Api],
         agents: agents.iter().map(ToString::to_string).collect(),
+        agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,
         state: State::Alive,

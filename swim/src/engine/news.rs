@@ -41,8 +41,12 @@ impl Engine {
                 }
                 return;
             }
+            // Only a newcomer learns of those that are gone; later exchanges would bring back what
+            // was forgotten on purpose.
             Origin::Join | Origin::Sync if is_new && !is_live => {
-                self.take_gone(now, claim);
+                if origin == Origin::Join {
+                    self.take_gone(now, claim);
+                }
                 return;
             }
             Origin::Join | Origin::Sync | Origin::Unasked => {
@@ -60,11 +64,7 @@ impl Engine {
         if is_new && is_alone && origin == Origin::Join {
             self.news.forget(id);
         }
-        if is_new && let Some(member) = self.table.get(id) {
-            // How busy it is now comes by gossip; this is better than nothing until then.
-            let generation = member.record.generation;
-            self.take_load(now, id, generation, 0, claim.load);
-        }
+        self.take_load(now, id, record.generation, claim.load_sequence, claim.load);
     }
 
     /// A member that was unknown here and is dead or left: kept so that it can be recognised. It was
@@ -141,6 +141,8 @@ impl Engine {
         let Some((node, before)) = self.table.change(id, |member| {
             let before = member.state;
             if claim.generation > member.record.generation {
+                // Its runs ended with its process.
+                member.load = Load::default();
                 member.load_sequence = 0;
                 // What it says of itself in this generation is still to come.
                 member.record.revision = 0;
@@ -286,9 +288,7 @@ impl Engine {
         load: Load,
     ) {
         let Some(member) = self.table.get(id) else { return };
-        let is_news = generation == member.record.generation
-            && (sequence > member.load_sequence || (sequence == 0 && member.load_sequence == 0))
-            && load != member.load;
+        let is_news = generation == member.record.generation && sequence > member.load_sequence;
         if !is_news {
             return;
         }
@@ -297,9 +297,7 @@ impl Engine {
             member.load = load;
             member.load_sequence = sequence;
         });
-        if sequence > 0 {
-            self.tell(now, id, Kind::Load, Class::Load);
-        }
+        self.tell(now, id, Kind::Load, Class::Load);
         self.changed(node, Change::Load);
     }
 
@@ -307,17 +305,27 @@ impl Engine {
     fn outbid(&mut self, now: Instant, generation: u32, incarnation: u32, revision: u32) {
         let own = &mut self.local.record;
         let before = own.generation;
-        let mut next = incarnation.max(own.incarnation).checked_add(1);
         if generation > own.generation {
             own.generation = generation;
-            next = incarnation.checked_add(1);
+            own.incarnation = 0;
+            own.revision = 0;
         }
-        own.incarnation = next.unwrap_or_else(|| {
-            own.generation = own.generation.saturating_add(1);
-            0
-        });
-        if revision >= own.revision || own.generation > before {
-            own.revision = revision.max(own.revision).saturating_add(1);
+        // The next number of each kind; a forged claim may have taken the last one, and then the
+        // generation rises instead. With that used up too, only a restart under a new id helps.
+        let next_incarnation = incarnation.max(own.incarnation).checked_add(1);
+        let next_revision = revision.max(own.revision).checked_add(1);
+        match (next_incarnation, next_revision) {
+            (Some(incarnation), Some(next)) => {
+                own.incarnation = incarnation;
+                if revision >= own.revision || own.generation > before {
+                    own.revision = next;
+                }
+            }
+            (None, _) | (_, None) => {
+                own.generation = own.generation.saturating_add(1);
+                own.incarnation = 0;
+                own.revision = 1;
+            }
         }
         let generation = own.generation;
         let id = own.id;
@@ -329,6 +337,11 @@ impl Engine {
         self.tell(now, self.local.id(), Kind::State, Class::Urgent);
         if revision > 0 || generation > before {
             self.tell(now, self.local.id(), Kind::Record, Class::Record);
+        }
+        // Whoever doubted this node may have missed what it announced meanwhile.
+        if self.local.load_sequence > 0 {
+            self.local.load_sequence = self.local.load_sequence.saturating_add(1);
+            self.tell(now, self.local.id(), Kind::Load, Class::Load);
         }
         self.changed(id, Change::Updated);
     }

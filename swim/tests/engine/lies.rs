@@ -62,6 +62,7 @@ fn records_that_contradict_this_node_are_outbid() {
         ("other address", OwnedRecord { address: address(77), ..own.clone() }),
         ("other name", OwnedRecord { name: "somebody".to_owned(), ..own.clone() }),
         ("later revision", OwnedRecord { revision: 9, address: address(77), ..own.clone() }),
+        ("last revision", OwnedRecord { revision: u32::MAX, address: address(77), ..own.clone() }),
         ("higher incarnation", OwnedRecord { incarnation: 5, ..own.clone() }),
         ("higher generation", OwnedRecord { generation: 5, address: address(77), ..own.clone() }),
     ];

@@ -80,7 +80,7 @@ pub(crate) fn record(number: u8) -> OwnedRecord {
 }
 
 pub(crate) fn claim(record: OwnedRecord, state: State) -> Claim {
-    Claim { record, state, load: Load::default() }
+    Claim { record, state, load: Load::default(), load_sequence: 0 }
 }
 
 /// A claim about a member of generation 1, accused by peer `accuser`.

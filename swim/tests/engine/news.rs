@@ -83,6 +83,38 @@ fn a_load_is_told_when_it_changes_and_the_newest_wins() {
 }
 
 #[test]
+fn a_refuted_doubt_tells_the_load_again_for_whoever_missed_it() {
+    let mut subject = Subject::among(&[1, 2]);
+    let load = Load { active_requests: 3, ..Load::default() };
+    subject.command(Command::SetLoad(load));
+    subject.command(Command::SetLoad(Load::default()));
+    subject.settle();
+
+    subject.told(1, &[state(LOCAL, State::Dead, 0, 1)]);
+
+    let sent = subject.answered_for(ms(30_000));
+    assert_eq!(count(&sent, &News::Load(short(LOCAL), 3, Load::default())), 4);
+}
+
+#[test]
+fn the_load_of_a_former_life_ends_with_it() {
+    let mut subject = Subject::among(&[1, 2]);
+    let load = Load { active_requests: 7, ..Load::default() };
+    let update = astromesh_wire::Update::Load { id: short(1), generation: 1, sequence: 4, load };
+    subject.hear(1, astromesh_wire::Message::Gossip, &[update]);
+    assert_eq!(subject.member(1).unwrap().load, load);
+
+    let reborn = astromesh_swim::OwnedRecord { generation: 2, ..crate::record(1) };
+    subject.hear(
+        1,
+        astromesh_wire::Message::Gossip,
+        &[astromesh_wire::Update::Record(reborn.borrow())],
+    );
+
+    assert_eq!(subject.member(1).unwrap().load, Load::default());
+}
+
+#[test]
 fn a_death_goes_out_before_records_that_would_fill_the_datagram() {
     let mut subject = Subject::among(&[1, 2]);
     let records: Vec<_> =
