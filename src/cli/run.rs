@@ -14,7 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   astromeshctl run echo \"hello\"
   git diff | astromeshctl run reviewer
-  astromeshctl run echo --session ops --timeout 300 \"what did I ask before?\"
+  astromeshctl run echo --session ops --timeout 300 \"a long question\"
 
 The answer goes to stdout; the trace, the tokens and the models used go to stderr.";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Node, Spec, mesh, text, until, until_one_leader, until_whole};
+use crate::harness::{Node, Spec, client, mesh, text, until, until_one_leader, until_whole};
 
 async fn own_node(node: &Node) -> Value {
     let state = node.state().await.unwrap();
@@ -138,6 +138,16 @@ async fn bad_bodies_on_mesh_routes_are_named_and_change_nothing() {
     let (status, _) = node.post("/v1/mesh/election", &json!({})).await;
     assert_eq!(status, 422);
     assert_eq!(node.view().await, [("gateway".to_owned(), "alive".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_cannot_take_a_node_out_of_its_mesh() {
+    let nodes = mesh(vec![]).await;
+    let url = nodes[0].url("/v1/mesh/leave");
+    let request = client().post(url).header("origin", "http://example.org");
+    let response = request.body("{\"node_id\": \"self\"}").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 403);
+    assert_eq!(nodes[0].status_of("gateway").await.as_deref(), Some("alive"));
 }
 
 #[tokio::test]

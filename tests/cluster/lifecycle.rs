@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Node, Spec, client, mesh, until, until_seen};
+use crate::harness::{Node, Spec, client, mesh, until, until_seen, until_whole};
 
 fn daemon(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_astromeshd")).args(arguments).output().unwrap();
@@ -82,7 +82,7 @@ async fn without_a_mesh_its_routes_answer_503_and_agents_run() {
 
 #[tokio::test]
 async fn mesh_leave_truly_leaves() {
-    let nodes = mesh(vec![Spec::new("a").echo_agent("echo", 0), Spec::new("b")]).await;
+    let mut nodes = mesh(vec![Spec::new("a").echo_agent("echo", 0), Spec::new("b")]).await;
 
     let (code, output, errors) = ctl(&nodes[1], &["mesh", "leave"]);
 
@@ -96,6 +96,11 @@ async fn mesh_leave_truly_leaves() {
     }
     let (status, body) = nodes[0].post("/v1/agents/echo/run", &json!({"query": "hello"})).await;
     assert_eq!((status, &body["code"]), (503, &json!("agent_unavailable")), "{body}");
+    // It serves its own agents to whoever asks it, and a restart takes it back.
+    assert_eq!(nodes[1].post("/v1/agents/echo/run", &json!({"query": "hi"})).await.0, 200);
+    nodes[1].kill();
+    nodes[1].restart();
+    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
 }
 
 #[tokio::test]

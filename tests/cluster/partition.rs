@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Node, Spec, until};
+use crate::harness::{Node, Spec, text, until};
 
 /// Two namespaces joined by a pair of interfaces; deleted when dropped.
 struct Halves {
@@ -62,8 +62,20 @@ impl Drop for Halves {
     }
 }
 
-/// Number of alive and of dead members in a node's view, asked from within its namespace.
+/// Number of alive and of dead members in a node's view.
 fn counts(node: &Node) -> (usize, usize) {
+    let nodes = members(node);
+    let count = |status: &str| nodes.iter().filter(|node| node["status"] == status).count();
+    (count("alive"), count("dead"))
+}
+
+/// The HTTP addresses in a node's view.
+fn urls(node: &Node) -> Vec<String> {
+    members(node).iter().map(|node| text(&node["url"])).collect()
+}
+
+/// A node's view, asked from within its namespace.
+fn members(node: &Node) -> Vec<serde_json::Value> {
     let output = Command::new(&node.spec.prefix[0])
         .args(&node.spec.prefix[1..])
         .arg(env!("CARGO_BIN_EXE_astromeshctl"))
@@ -71,9 +83,32 @@ fn counts(node: &Node) -> (usize, usize) {
         .output()
         .unwrap();
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let nodes = state["nodes"].as_array().cloned().unwrap_or_default();
-    let count = |status: &str| nodes.iter().filter(|node| node["status"] == status).count();
-    (count("alive"), count("dead"))
+    state["nodes"].as_array().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+#[ignore = "needs root and iproute2"]
+async fn the_default_configuration_works_across_hosts() {
+    let halves = Halves::make();
+    let seed = format!("http://{}:8000", ADDRESSES[0][0]);
+    let mut nodes = Vec::new();
+    for (namespace, name) in halves.names.iter().zip(["gateway", "worker"]) {
+        // Bound to every address and told nothing about its own: the others have to tell.
+        let mut spec = Spec::new(name);
+        (spec.host, spec.port) = ("0.0.0.0".to_owned(), 8000);
+        spec.prefix = ["ip", "netns", "exec", namespace].map(str::to_owned).into();
+        let seeds = if name == "gateway" { vec![] } else { vec![seed.clone()] };
+        nodes.push(spec.seeds(&seeds).start());
+    }
+    until("both alive in both views", async || nodes.iter().all(|node| counts(node) == (2, 0)))
+        .await;
+    // Long enough for a wrong address to be found out.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    for node in &nodes {
+        assert_eq!(counts(node), (2, 0), "{}", node.log());
+        let urls = urls(node);
+        assert!(urls.iter().all(|url| url.starts_with("http://10.99.7.")), "{urls:?}");
+    }
 }
 
 #[tokio::test]

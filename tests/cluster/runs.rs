@@ -150,6 +150,51 @@ async fn killing_a_worker_under_load_loses_no_request_that_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_run_on_a_worker_that_stands_still_goes_elsewhere_once_the_mesh_holds_it_dead() {
+    let nodes = mesh(vec![
+        Spec::new("a").echo_agent("echo", 1_500),
+        Spec::new("b").echo_agent("echo", 1_500),
+    ])
+    .await;
+    let gateway = &nodes[0];
+    let ask = |number: usize, key: bool| {
+        let url = gateway.url("/v1/agents/echo/run");
+        async move {
+            let body = json!({"query": format!("request {number}")});
+            let request = client().post(url).json(&body);
+            let request =
+                if key { request.header("idempotency-key", number.to_string()) } else { request };
+            let response = request.send().await.unwrap();
+            let status = response.status().as_u16();
+            let body: Value = response.json().await.unwrap();
+            (status, text(&body["code"]))
+        }
+    };
+    // Two on each worker, one of them repeatable.
+    let runs = [(0, true), (1, true), (2, false), (3, false)];
+    let runs: Vec<_> = runs.into_iter().map(|(n, key)| tokio::spawn(ask(n, key))).collect();
+    until("all four are under way", async || {
+        let state = gateway.state().await.unwrap();
+        let nodes = state["nodes"].as_array().unwrap();
+        nodes.iter().map(|node| node["load"]["active_requests"].as_u64().unwrap()).sum::<u64>() == 4
+    })
+    .await;
+
+    nodes[2].signal("STOP");
+
+    let mut answers = Vec::new();
+    for run in runs {
+        answers.push(run.await.unwrap());
+    }
+    nodes[2].signal("CONT");
+    for (number, (status, code)) in answers.iter().enumerate() {
+        // What may not be repeated is answered honestly; everything else is answered in full.
+        let is_honest = number >= 2 && (*status, code.as_str()) == (502, "node_connection_lost");
+        assert!(*status == 200 || is_honest, "{number}: {status} {code}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_whose_only_node_died_is_unavailable_and_not_unknown() {
     let mut nodes = mesh(vec![Spec::new("a").echo_agent("echo", 0)]).await;
     nodes[1].kill();
