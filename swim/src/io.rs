@@ -51,13 +51,14 @@ pub struct Claim {
 /// How a claim came here, which decides how far it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The answer of a seed to our join: taken in as it is. A node that was alone does not spread
-    /// it, for the seed's side knows it already.
+    /// The answer of a seed to our join: taken in like that of a comparison. A node that was alone
+    /// does not spread it, for the seed's side knows it already.
     Join,
-    /// The answer to our own comparison of views: taken in and spread; a death only as a
-    /// suspicion, so that the member can refute.
+    /// The answer to our own comparison of views: taken in and spread, leaves included; the death
+    /// of a member known here only as a suspicion, so that it can refute.
     Sync,
-    /// Sent to us unasked: who is not known here must first answer a ping.
+    /// Sent to us unasked: who is not known here must first answer a ping, and a leave counts no
+    /// more than a death.
     Unasked,
 }
 

@@ -42,3 +42,26 @@ fn a_leave_under_loss_is_seen_as_left_or_dead_but_never_as_alive() {
         assert_sound(&mut world, seed);
     }
 }
+
+/// Node 4 is cut off while node 3 says goodbye and ends; what everybody thinks of node 3 later.
+fn leaves_while_another_is_cut_off(seed: u64) -> World {
+    let mut world = World::settled(seeded(seed), 5);
+    world.network_mut().cut([4], 0..4);
+    world.command(3, Command::Leave);
+    world.run_for(std::time::Duration::from_millis(500));
+    world.crash(3);
+    world.run_for(secs(1));
+    world.network_mut().heal();
+    world.run_for(secs(60));
+    world
+}
+
+#[test]
+fn a_leave_that_one_node_missed_is_known_to_it_as_a_leave_later() {
+    for seed in seeds(50) {
+        let mut world = leaves_while_another_is_cut_off(seed);
+        assert!(world.all_see(3, |state| state == Some(State::Left)), "SEED={seed}");
+        assert_eq!(deaths(&world), 0, "SEED={seed}");
+        assert_sound(&mut world, seed);
+    }
+}

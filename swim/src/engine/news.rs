@@ -31,6 +31,11 @@ impl Engine {
         let id = claim.record.id.short();
         let is_new = self.table.get(id).is_none() && id != self.local.id();
         let record = &claim.record;
+        let known = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
+        if known.is_some_and(|known| known.record.id != record.id) {
+            self.stats.refused_id_collision += 1;
+            return;
+        }
         let edition = Edition { generation: record.generation, revision: record.revision };
         let is_newer = self.table.get(id).is_some_and(|member| edition > member.edition());
         let is_live = matches!(claim.state, State::Alive | State::Suspect);
@@ -49,15 +54,20 @@ impl Engine {
                 }
                 return;
             }
+            // We asked, so a leave is believed; whoever has not left outbids it. The state comes
+            // before the record, which by itself says "alive".
+            Origin::Join | Origin::Sync if claim.state == State::Left => {
+                self.take_state(now, &said(claim, State::Left));
+                self.take_record(now, record, Proof::Told);
+                return;
+            }
             Origin::Join | Origin::Sync | Origin::Unasked => {
                 self.take_record(now, record, Proof::Told);
             }
         }
-        // A death or leave of a known member told over HTTP is a suspicion, which it can refute.
+        // Any other end of a known member is a suspicion, which it can refute in time.
         if claim.state != State::Alive {
-            let (state, accuser) = (State::Suspect, Bucket::default());
-            let (generation, incarnation) = (record.generation, record.incarnation);
-            self.take_state(now, &StateUpdate { id, state, accuser, generation, incarnation });
+            self.take_state(now, &said(claim, State::Suspect));
         }
         // A newcomer has nobody to tell what its seed's side knows already. One that has company
         // joins two meshes.
@@ -407,6 +417,18 @@ impl Engine {
 
     pub(super) const fn own(&self, kind: Kind) -> Topic {
         Topic { id: self.local.id(), kind }
+    }
+}
+
+/// What a claim over HTTP says of liveness, believed as far as `state`.
+fn said(claim: &Claim, state: State) -> StateUpdate {
+    let record = &claim.record;
+    StateUpdate {
+        id: record.id.short(),
+        state,
+        accuser: Bucket::default(),
+        generation: record.generation,
+        incarnation: record.incarnation,
     }
 }
 
