@@ -324,18 +324,20 @@ impl Engine {
         // generation rises instead. With that used up too, only a restart under a new id helps.
         let next_incarnation = incarnation.max(own.incarnation).checked_add(1);
         let next_revision = revision.max(own.revision).checked_add(1);
-        match (next_incarnation, next_revision) {
-            (Some(incarnation), Some(next)) => {
+        match (next_incarnation, next_revision, own.generation.checked_add(1)) {
+            (Some(incarnation), Some(next), _) => {
                 own.incarnation = incarnation;
                 if revision >= own.revision || own.generation > before {
                     own.revision = next;
                 }
             }
-            (None, _) | (_, None) => {
-                own.generation = own.generation.saturating_add(1);
+            (_, _, Some(generation)) => {
+                own.generation = generation;
                 own.incarnation = 0;
                 own.revision = 1;
             }
+            // At least none of ours falls.
+            (_, _, None) => (own.incarnation, own.revision) = (u32::MAX, u32::MAX),
         }
         let generation = own.generation;
         let id = own.id;

@@ -127,3 +127,18 @@ fn a_datagram_under_this_nodes_id_changes_nothing_and_is_reported() {
     assert_eq!(subject.events, [Event::OwnIdSeen(address(66))]);
     assert_eq!(subject.engine.stats().ignored_own_id, 1);
 }
+
+#[test]
+fn at_the_end_of_all_numbers_this_nodes_own_do_not_fall() {
+    let mut subject = Subject::among(&[1]);
+    let last = |incarnation| StateUpdate {
+        generation: u32::MAX,
+        ..state(LOCAL, State::Dead, incarnation, 1)
+    };
+
+    subject.told(1, &[last(4)]);
+    assert_eq!(subject.local(), (u32::MAX, 5, State::Alive));
+    subject.told(1, &[last(u32::MAX)]);
+
+    assert_eq!(subject.local(), (u32::MAX, u32::MAX, State::Alive));
+}
