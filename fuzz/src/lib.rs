@@ -2,8 +2,18 @@
 //!
 //! A body is a file of its own that names no fuzzer, so that the tests of the package it drives
 //! include it by path and replay the committed corpus with a stable compiler. Run one from the top
-//! of the repository: `cargo +nightly fuzz run decode -- -max_total_time=60`. What it finds is kept
-//! in `corpus/` under a name that says what it is.
+//! of the repository:
+//!
+//! ```text
+//! cargo +nightly fuzz run decode -- -max_total_time=60
+//! cargo +nightly fuzz run metadata -- -max_total_time=60
+//! cargo +nightly fuzz run engine_datagrams -- -max_total_time=60 -max_len=4096
+//! cargo +nightly fuzz run engine_operations -- -max_total_time=60 -max_len=600
+//! ```
+//!
+//! What one finds is kept in `corpus/` under a name that says what it is.
 
 pub mod decode;
+pub mod engine_datagrams;
+pub mod engine_operations;
 pub mod metadata;
