@@ -41,6 +41,9 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// Wait before a member is asked for its agents again.
+const AGENTS_RETRY: Duration = Duration::from_secs(1);
+
 /// Wait between two rounds over the seeds once the mesh is found: for a seed that was replaced, or
 /// a part of the mesh that lost sight of this one.
 const REVISIT: Duration = Duration::from_secs(60);
@@ -71,6 +74,8 @@ enum CallError {
     TooLarge,
     #[error("the answer is not what was asked for: {0}")]
     Shape(#[from] serde_json::Error),
+    #[error("the answer is older than what is known already")]
+    Outdated,
 }
 
 impl JoinError {
@@ -224,7 +229,7 @@ pub(super) async fn answer_wants(handle: Handle, mut wanted: mpsc::Receiver<Want
                 Some(want) => want,
                 None => return,
             },
-            () = tokio::time::sleep(RETRY_MAX), if !unanswered.is_empty() => {
+            () = tokio::time::sleep(AGENTS_RETRY), if !unanswered.is_empty() => {
                 match unanswered.pop_first() {
                     Some(id) => Want::Agents(id),
                     None => continue,
@@ -265,6 +270,11 @@ async fn ask_agents(handle: &Handle, id: NodeId) -> Result<(), CallError> {
     let id_text = id.to_string();
     if let Some(node) = state.nodes.into_iter().find(|node| node.node_id == id_text) {
         let edition = (node.generation, node.revision);
+        let snapshot = handle.directory.snapshot();
+        let known = snapshot.member(id).map(|member| (member.generation, member.revision));
+        if known > Some(edition) {
+            return Err(CallError::Outdated);
+        }
         if handle.request(Request::AgentsOf(id, edition, node.agents)).await.is_err() {
             debug!("the node is stopping");
         }

@@ -85,6 +85,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         agents: Vec::new(),
         inbox,
         wants,
+        unsent_wants: Vec::new(),
         buffer: BytesMut::new(),
         send_errors: 0,
         own_id_warned_at: None,
@@ -116,6 +117,8 @@ struct Gossip {
     agents: Vec<String>,
     inbox: mpsc::Receiver<Request>,
     wants: mpsc::Sender<Want>,
+    /// Wants that wait for the snapshot they belong to.
+    unsent_wants: Vec<Want>,
     buffer: BytesMut,
     send_errors: u64,
     own_id_warned_at: Option<std::time::Instant>,
@@ -216,6 +219,12 @@ impl Gossip {
             self.publisher.publish(self.view.snapshot(&self.engine, &self.agents));
             self.published_at = std::time::Instant::now();
             self.is_dirty = false;
+            // Only now, for whoever does these looks the member up in the directory.
+            for want in self.unsent_wants.drain(..) {
+                // When the queue is full a comparison is dropped, which will be wanted again, or the
+                // agents of a member wait for its next change.
+                self.wants.try_send(want).unwrap_or_default();
+            }
         }
     }
 
@@ -308,8 +317,8 @@ impl Gossip {
                 }
             }
             Event::SyncWanted(id) => {
-                // A full queue means that comparisons are under way; the want comes again.
-                self.wants.try_send(Want::Comparison(id)).unwrap_or_default();
+                self.is_dirty = true;
+                self.unsent_wants.push(Want::Comparison(id));
             }
             Event::OwnIdSeen(from) => self.warn_own_id(from),
         }
@@ -339,8 +348,7 @@ impl Gossip {
             Change::Reaped => debug!(member.id = %id, "member forgotten"),
         }
         if self.view.lacks_agents(member) {
-            // As above: asked for again at the next change.
-            self.wants.try_send(Want::Agents(id)).unwrap_or_default();
+            self.unsent_wants.push(Want::Agents(id));
         }
     }
 

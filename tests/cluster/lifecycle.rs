@@ -136,6 +136,21 @@ async fn a_node_answers_soon_after_its_start() {
     assert_eq!(node.get("/v1/health").await["status"], "ok");
 }
 
+#[test]
+fn the_demo_tells_its_story_and_loses_no_request() {
+    let output = Command::new(env!("CARGO_BIN_EXE_astromeshctl"))
+        .args(["demo", "--requests", "12"])
+        .output()
+        .unwrap();
+    let story = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{story}{errors}");
+    assert!(story.contains("12 sent, 12 answered, 0 lost"), "{story}");
+    assert!(story.contains("all survivors know"), "{story}");
+    assert!(story.contains("no ghost"), "{story}");
+    assert!(!story.contains('\u{1b}'), "colours without a terminal: {story}");
+}
+
 #[tokio::test]
 async fn the_command_line_shows_the_mesh() {
     let nodes = mesh(vec![Spec::new("a").echo_agent("echo", 0)]).await;
