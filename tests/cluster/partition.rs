@@ -1,6 +1,7 @@
 //! A network that comes apart and together again: network namespaces and nftables, as root.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::harness::{Node, Spec, text, until};
@@ -21,8 +22,10 @@ fn sh(line: &str) {
 
 impl Halves {
     fn make() -> Self {
-        let id = std::process::id();
-        let names = [format!("am{id}a"), format!("am{id}b")];
+        // One pair for each test of this process; interface names have at most 15 bytes.
+        static PAIRS: AtomicU32 = AtomicU32::new(0);
+        let id = format!("am{}p{}", std::process::id(), PAIRS.fetch_add(1, Ordering::Relaxed));
+        let names = [format!("{id}a"), format!("{id}b")];
         let [a, b] = &names;
         sh(&format!("ip netns add {a}; ip netns add {b}"));
         let halves = Self { names: names.clone() };
