@@ -10,6 +10,7 @@ use astromesh_wire::limits::{AGENT_NAME_BYTES_MAX, NAME_BYTES_MAX};
 use astromesh_wire::{Agents, Load, Metadata, NodeId, Service, State};
 use url::{Host, Url};
 
+use super::load::percent;
 use crate::api::types::{MeshState, Node, NodeLoad};
 use crate::directory::{Member, Snapshot};
 
@@ -141,16 +142,6 @@ fn host_and_port(url: &str) -> Option<(IpAddr, u16)> {
         Host::Domain(_) => return None,
     };
     Some((host, url.port_or_known_default()?))
-}
-
-fn percent(value: f64) -> u8 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped to 0..=100 before; NaN becomes 0"
-    )]
-    let percent = value.clamp(0.0, 100.0).round() as u8;
-    percent
 }
 
 #[cfg(test)]

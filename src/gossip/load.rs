@@ -77,15 +77,18 @@ impl Meter {
         system.refresh_cpu_usage();
         system.refresh_memory();
         let memory = system.used_memory().saturating_mul(100) / system.total_memory().max(1);
-        self.host = (percent(system.global_cpu_usage()), u8::try_from(memory).unwrap_or(100));
+        self.host =
+            (percent(system.global_cpu_usage().into()), u8::try_from(memory).unwrap_or(100));
     }
 }
 
-fn percent(value: f32) -> u8 {
+/// A share in whole percent; what is no number becomes 0.
+#[must_use]
+pub fn percent(value: f64) -> u8 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "clamped to 0..=100 before"
+        reason = "clamped to 0..=100 before; NaN becomes 0"
     )]
     let percent = value.clamp(0.0, 100.0).round() as u8;
     percent

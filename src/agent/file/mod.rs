@@ -5,7 +5,6 @@
 //! version does not run where leaving them out would change what the agent does (patterns, tools,
 //! providers). Other documented parts are accepted and named in a warning. Driven by the registry.
 
-mod lines;
 mod model;
 mod section;
 mod tools;
@@ -88,7 +87,7 @@ impl Reading {
 
 /// Reads the text of an agent file; `file` is how messages name it.
 pub(in crate::agent) fn read(file: &str, text: &str) -> Reading {
-    let document: Value = match yaml::read(text) {
+    let document = match yaml::Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
             let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
@@ -96,16 +95,16 @@ pub(in crate::agent) fn read(file: &str, text: &str) -> Reading {
             return Reading::unreadable(error);
         }
     };
-    let mut problems = Problems::new(file, text);
+    let mut problems = Problems::new(file, &document);
     let mut reading = Reading::unreadable(String::new());
-    let agent = Section::new(&document, Path::default(), &mut problems)
+    let agent = Section::new(document.value(), Path::default(), &mut problems)
         .and_then(|top| read_document(&top, &mut reading, &mut problems));
     reading.agent = match (problems.into_text(), agent) {
         (None, Some(agent)) => Ok(agent),
         (Some(problems), _) => Err(problems),
         (None, None) => unreachable!("a file without an agent has a problem"),
     };
-    reading.document = Some(without_secrets(document));
+    reading.document = Some(without_secrets(document.value().clone()));
     reading
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::lines::{Segment, line_of};
+use crate::config::yaml::Document;
 
 /// How many problems of one file are told; the rest is counted.
 const PROBLEMS_MAX: usize = 50;
@@ -20,14 +20,14 @@ pub(super) const SECRET_KEYS: &[&str] =
 #[derive(Debug)]
 pub(super) struct Problems<'a> {
     file: &'a str,
-    text: &'a str,
+    document: &'a Document,
     found: Vec<String>,
     left_out: usize,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, found: Vec::new(), left_out: 0 }
+    pub(super) fn new(file: &'a str, document: &'a Document) -> Self {
+        Self { file, document, found: Vec::new(), left_out: 0 }
     }
 
     /// Notes that the value at this path is wrong; `remedy` says what to write instead.
@@ -36,10 +36,9 @@ impl<'a> Problems<'a> {
             self.left_out += 1;
             return;
         }
-        let line =
-            line_of(self.text, &path.segments).map_or_else(String::new, |line| format!("{line}:"));
+        let line = self.document.line(&path.text);
         let value = value.map_or_else(String::new, |value| format!("{}: ", path.show(value)));
-        self.found.push(format!("{}:{line} {}: {value}{remedy}", self.file, path.dotted()));
+        self.found.push(format!("{}:{line}: {}: {value}{remedy}", self.file, path.dotted()));
     }
 
     /// All of them as one text, a line each; `None` when the file is fine.
@@ -51,46 +50,30 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// The way to a value.
+/// The way to a value, such as `spec.tools[1].name`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Path {
-    segments: Vec<Segment>,
+    text: String,
+    /// The last key on the way, which tells whether the value is a secret.
+    key: String,
 }
 
 impl Path {
     pub(super) fn key(&self, key: &str) -> Self {
-        self.with(Segment::Key(key.to_owned()))
+        let dot = if self.text.is_empty() { "" } else { "." };
+        Self { text: format!("{}{dot}{key}", self.text), key: key.to_owned() }
     }
 
     pub(super) fn index(&self, index: usize) -> Self {
-        self.with(Segment::Index(index))
+        Self { text: format!("{}[{index}]", self.text), key: String::new() }
     }
 
-    fn with(&self, segment: Segment) -> Self {
-        let mut segments = self.segments.clone();
-        segments.push(segment);
-        Self { segments }
-    }
-
-    fn dotted(&self) -> String {
-        let mut text = String::new();
-        for segment in &self.segments {
-            match segment {
-                Segment::Key(key) if text.is_empty() => text.push_str(key),
-                Segment::Key(key) => {
-                    text.push('.');
-                    text.push_str(key);
-                }
-                Segment::Index(index) => text.push_str(&format!("[{index}]")),
-            }
-        }
-        if text.is_empty() { "document".to_owned() } else { text }
+    fn dotted(&self) -> &str {
+        if self.text.is_empty() { "document" } else { &self.text }
     }
 
     fn show(&self, value: &Value) -> String {
-        let secret = matches!(self.segments.last(),
-            Some(Segment::Key(key)) if SECRET_KEYS.contains(&key.as_str()));
-        if secret {
+        if SECRET_KEYS.contains(&self.key.as_str()) {
             return "***".to_owned();
         }
         let text = value.to_string();
