@@ -10,7 +10,7 @@
 //! * [`metadata`]: what a record says of its node beyond its address: services, agents, HTTP port
 //! * [`limits`]: every maximum in one place
 //!
-//! Values are laid out by bincode 2 (variable-length integers, big endian) in [`codec`], so that a
+//! Values are laid out by bincode 2 (variable-length integers, big endian) in `codec`, so that a
 //! successor of that library is a change of one module.
 
 // The bytes are a stranger's: nothing here may index, overflow or convert without saying what

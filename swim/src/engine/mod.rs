@@ -1,7 +1,7 @@
 //! The engine: owns all parts and moves news between them.
 //!
 //! * `mod.rs`: its state, and what a host calls
-//! * [`messages`](self): what to do with a datagram (`messages.rs`)
+//! * `messages.rs`: what to do with a datagram
 //! * `news.rs`: what to do with a claim about a member
 //! * `probing.rs`: what to do when time has passed
 //!
