@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{Handle, Request, has_left, json};
 use crate::api::types::{ErrorBody, GossipBody, MeshState};
+use crate::directory::{Member, Snapshot};
 
 /// What the gossip thread wants to know from another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,10 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
     if seeds.is_empty() {
         return;
     }
+    let mut seeds: Vec<Seed> =
+        seeds.into_iter().map(|url| Seed { url, answered_by: None }).collect();
     let mut wait = RETRY_FIRST;
+    let mut rounds: u32 = 0;
     let mut has_joined = false;
     let mut failures: u32 = 0;
     let mut refused = false;
@@ -112,29 +116,39 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
             return;
         }
         let (mut answered, mut joined) = (false, false);
-        for seed in &seeds {
-            match join_one(&handle, seed, has_joined).await {
-                Ok(()) => (answered, joined) = (true, true),
+        rounds = rounds.wrapping_add(1);
+        let ask_all = wait < REVISIT || rounds.is_multiple_of(REVISITS_PER_FULL_ROUND);
+        for seed in &mut seeds {
+            if !ask_all && seed.is_live_in(&handle.directory.snapshot()) {
+                // The gossip keeps us in touch with it; its whole view need not be fetched.
+                answered = true;
+                continue;
+            }
+            match join_one(&handle, &seed.url, has_joined).await {
+                Ok(id) => {
+                    seed.answered_by = id;
+                    (answered, joined) = (true, true);
+                }
                 // A seed list shared by all nodes names this node too.
                 Err(JoinError::Itself) => answered = true,
                 Err(error) if error.is_refusal() && !refused => {
                     refused = true;
-                    warn!(%seed, %error, "a seed refuses this node; trying on");
+                    warn!(seed = %seed.url, %error, "a seed refuses this node; trying on");
                 }
-                Err(error) => debug!(%seed, %error, "a seed did not answer"),
+                Err(error) => debug!(seed = %seed.url, %error, "a seed did not answer"),
             }
         }
         let live = handle.directory.snapshot().live().count();
         largest = largest.max(live);
         if joined && !has_joined {
             has_joined = true;
-            info!(members = live, "joined the mesh");
+            info!("joined the mesh");
         }
         if !answered {
             failures = failures.saturating_add(1);
             if failures == FAILURES_BEFORE_WARNING && !has_joined {
                 warn!(
-                    seeds = ?seeds.iter().map(Url::as_str).collect::<Vec<_>>(),
+                    seeds = ?seeds.iter().map(|seed| seed.url.as_str()).collect::<Vec<_>>(),
                     "no seed has answered so far; serving alone and trying on. Check that \
                      spec.mesh.seeds names reachable nodes"
                 );
@@ -153,19 +167,41 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
     }
 }
 
+/// A seed, and the member that answered for it last.
+#[derive(Debug)]
+struct Seed {
+    url: Url,
+    answered_by: Option<NodeId>,
+}
+
+impl Seed {
+    fn is_live_in(&self, snapshot: &Snapshot) -> bool {
+        let member = self.answered_by.and_then(|id| snapshot.member(id));
+        member.is_some_and(Member::is_live)
+    }
+}
+
+/// Of the rounds over the seeds in a whole mesh, one in so many asks also those that are live
+/// members: some ten minutes apart.
+const REVISITS_PER_FULL_ROUND: u32 = 10;
+
 /// Rounds in a hurry that seeds answered, some five minutes, before the smaller mesh is the mesh.
 const HURRIED_ROUNDS_MAX: u32 = 60;
 
 /// Rounds without an answer before an operator is told.
 const FAILURES_BEFORE_WARNING: u32 = 5;
 
-/// Joins through the first address of a seed that answers and is not this node.
-async fn join_one(handle: &Handle, seed: &Url, has_joined: bool) -> Result<(), JoinError> {
+/// Joins through the first address of a seed that answers and is not this node; says who that was.
+async fn join_one(
+    handle: &Handle,
+    seed: &Url,
+    has_joined: bool,
+) -> Result<Option<NodeId>, JoinError> {
     let mut last = JoinError::Itself;
     for address in resolve(seed).await.map_err(JoinError::Resolve)?.into_iter().take(ADDRESSES_MAX)
     {
         let snapshot = handle.directory.snapshot();
-        let Some(local) = snapshot.member(snapshot.local) else { return Ok(()) };
+        let Some(local) = snapshot.member(snapshot.local) else { return Ok(None) };
         let mut own = json::node(local, snapshot.leader);
         own.cluster = Some(handle.cluster().to_owned());
         match call::<_, MeshState>(seed, Some(address), "v1/mesh/join", &own).await {
@@ -179,7 +215,7 @@ async fn join_one(handle: &Handle, seed: &Url, has_joined: bool) -> Result<(), J
                 if let Some(ip) = state.observed_ip.as_deref().and_then(|ip| ip.parse().ok()) {
                     observed(handle, ip).await;
                 }
-                return Ok(());
+                return Ok(state.this_node.and_then(|id| id.parse().ok()));
             }
             Err(error) => last = error.into(),
         }

@@ -297,6 +297,15 @@ impl Engine {
         sequence: u32,
         load: Load,
     ) {
+        if id == self.local.id() {
+            let is_forged =
+                generation == self.local.record.generation && sequence > self.local.load_sequence;
+            if is_forged {
+                self.local.load_sequence = sequence;
+                self.tell_load_again(now);
+            }
+            return;
+        }
         let Some(member) = self.table.get(id) else { return };
         let is_news = generation == member.record.generation && sequence > member.load_sequence;
         if !is_news {
@@ -352,10 +361,14 @@ impl Engine {
         }
         // Whoever doubted this node may have missed what it announced meanwhile.
         if self.local.load_sequence > 0 {
-            self.local.load_sequence = self.local.load_sequence.saturating_add(1);
-            self.tell(now, self.local.id(), Kind::Load, Class::Load);
+            self.tell_load_again(now);
         }
         self.changed(id, Change::Updated);
+    }
+
+    fn tell_load_again(&mut self, now: Instant) {
+        self.local.load_sequence = self.local.load_sequence.saturating_add(1);
+        self.tell(now, self.local.id(), Kind::Load, Class::Load);
     }
 
     /// The local node's description changed.

@@ -97,6 +97,20 @@ fn a_refuted_doubt_tells_the_load_again_for_whoever_missed_it() {
 }
 
 #[test]
+fn a_forged_load_of_this_node_is_outbid() {
+    let mut subject = Subject::among(&[1, 2]);
+    let forged = astromesh_wire::Update::Load {
+        id: short(LOCAL),
+        generation: 1,
+        sequence: 40,
+        load: Load { active_requests: 999, ..Load::default() },
+    };
+    subject.hear(1, astromesh_wire::Message::Gossip, &[forged]);
+    let sent = subject.answered_for(ms(30_000));
+    assert_eq!(count(&sent, &News::Load(short(LOCAL), 41, Load::default())), 4);
+}
+
+#[test]
 fn the_load_of_a_former_life_ends_with_it() {
     let mut subject = Subject::among(&[1, 2]);
     let load = Load { active_requests: 7, ..Load::default() };
