@@ -170,14 +170,15 @@ pub(super) const KEYS: &[Key] = &[
         "spec.mesh.failure_timeout",
         SECONDS,
         Is("15"),
-        "A silent member is suspect no later than this.",
+        "With `spec.mesh.dead_timeout`: a suspicion lasts no longer than the difference of the two. A \
+         silent member is suspect after a second or two, usually far below this.",
     ),
     key(
         "spec.mesh.dead_timeout",
         SECONDS,
         Is("30"),
-        "A silent member is dead no later than this. Must be longer than \
-         `spec.mesh.failure_timeout`.",
+        "See `spec.mesh.failure_timeout`, than which it must be longer. By default a silent member \
+         of a small mesh is dead after some five seconds, usually far below this.",
     ),
     key("spec.defaults", Kind::Section, Is("{}"), "Defaults for agents."),
     key("spec.defaults.orchestration", Kind::Section, Is("{}"), "Defaults for their runs."),
