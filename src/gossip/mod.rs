@@ -58,6 +58,8 @@ pub struct Setup {
     pub http_port: u16,
     /// What it offers.
     pub services: Vec<Service>,
+    /// The agents it runs, sorted by name.
+    pub agents: Vec<String>,
     /// Agent runs in flight on this node.
     pub active_requests: watch::Receiver<u32>,
     /// Base URLs of the seeds.
@@ -84,8 +86,6 @@ pub struct Stopped;
 enum Request {
     /// For the engine.
     Command(Command),
-    /// This node serves these agents.
-    Agents(Vec<String>),
     /// Somebody reached this node, or saw it, at this address.
     Observed(IpAddr),
     /// The agents of a member that has too many for its record, and the generation and revision
@@ -119,7 +119,7 @@ pub fn start(setup: Setup) -> io::Result<Running> {
     let metadata = Metadata {
         http_port: setup.http_port,
         services: setup.services.clone(),
-        agents: astromesh_wire::Agents::Listed(Vec::new()),
+        agents: astromesh_wire::Agents::Listed(setup.agents.clone()),
     };
     let tag = ClusterTag::of(&cluster);
     let start = thread::Start { setup, socket, tag, metadata, inbox, wants };
@@ -190,14 +190,6 @@ impl Handle {
         origin: Origin,
     ) -> Result<(), Stopped> {
         self.request(Request::Command(Command::Merge { claims, term, origin })).await
-    }
-
-    /// This node serves these agents from now on.
-    ///
-    /// # Errors
-    /// The node is stopping.
-    pub async fn set_agents(&self, agents: Vec<String>) -> Result<(), Stopped> {
-        self.request(Request::Agents(agents)).await
     }
 
     /// Somebody reached this node at this address, or a seed saw it there.

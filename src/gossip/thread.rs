@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
-use astromesh_wire::{Agents, ClusterTag, Metadata, NodeId};
+use astromesh_wire::{ClusterTag, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
@@ -64,7 +64,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
     let seed = fastrand::u64(..);
     let engine = Engine::new(clock.now(), setup.config.clone(), tag, record, seed);
     let mut view = View::new(clock);
-    let (publisher, reader) = directory::channel(view.snapshot(&engine, &[]));
+    let (publisher, reader) = directory::channel(view.snapshot(&engine, &setup.agents));
     let socket = {
         let _inside = runtime.enter();
         tokio::net::UdpSocket::from_std(socket)?
@@ -81,8 +81,6 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         publisher,
         published_at: std::time::Instant::now(),
         is_dirty: false,
-        metadata,
-        agents: Vec::new(),
         inbox,
         wants,
         unsent_wants: Vec::new(),
@@ -112,9 +110,6 @@ struct Gossip {
     /// Something changed since the last snapshot.
     is_dirty: bool,
     meter: Meter,
-    metadata: Metadata,
-    /// This node's agents, also when they are too many for the metadata.
-    agents: Vec<String>,
     inbox: mpsc::Receiver<Request>,
     wants: mpsc::Sender<Want>,
     /// Wants that wait for the snapshot they belong to.
@@ -216,7 +211,7 @@ impl Gossip {
 
     fn publish_if_due(&mut self) {
         if self.is_dirty && self.published_at.elapsed() >= PUBLISH_INTERVAL {
-            self.publisher.publish(self.view.snapshot(&self.engine, &self.agents));
+            self.publisher.publish(self.view.snapshot(&self.engine, &self.setup.agents));
             self.published_at = std::time::Instant::now();
             self.is_dirty = false;
             // Only now, for whoever does these looks the member up in the directory.
@@ -242,13 +237,6 @@ impl Gossip {
     fn take(&mut self, request: Request) {
         match request {
             Request::Command(command) => self.command(command),
-            Request::Agents(agents) => {
-                self.metadata.agents = Agents::Listed(agents.clone());
-                self.agents = agents;
-                self.is_dirty = true;
-                let metadata = Bytes::from(self.metadata.encode());
-                self.command(Command::SetMetadata(metadata));
-            }
             Request::Observed(ip) => self.observed(ip),
             Request::AgentsOf(id, edition, agents) => {
                 if self.engine.member(id).is_some() {

@@ -57,13 +57,12 @@ impl Parts {
         let mut alone = None;
         let mut mesh = None;
         let directory = if config.mesh.enabled {
-            let setup = setup(&config, identity, http, &in_flight).await?;
+            let setup = setup(&config, identity, http, agents.served_names(), &in_flight).await?;
             let bind = setup.bind;
             let running = gossip::start(setup).with_context(|| {
                 format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
             })?;
             let handle = running.handle();
-            handle.set_agents(agents.served_names()).await?;
             mesh = Some(running);
             handle.directory().clone()
         } else {
@@ -177,6 +176,7 @@ async fn setup(
     config: &Runtime,
     identity: Identity,
     http: SocketAddr,
+    agents: Vec<String>,
     in_flight: &routing::InFlight,
 ) -> anyhow::Result<Setup> {
     let mesh = &config.mesh;
@@ -195,6 +195,7 @@ async fn setup(
         address,
         http_port,
         services: config.services.enabled(),
+        agents,
         active_requests: in_flight.watch(),
         seeds: mesh.seeds.clone(),
         config: engine_config(mesh),
