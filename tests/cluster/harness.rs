@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -249,12 +250,19 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build().unwrap()
 }
 
-/// A port that is free for TCP and UDP on loopback right now.
+/// A port that is free for TCP and UDP on loopback right now, and that no other node of this process
+/// was given. Below the range from which the kernel takes ports for outgoing connections, which
+/// would otherwise take one before the node binds it.
 pub(crate) fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        let number = std::process::id()
+            .wrapping_mul(131)
+            .wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if is_free {
             return port;
         }
     }
