@@ -45,7 +45,7 @@ impl Mesh {
     /// The gossip of a node that takes part.
     fn member(self) -> Result<Handle, ApiError> {
         let handle = self.handle()?;
-        if gossip::has_left(&handle.directory().snapshot()) {
+        if handle.directory().snapshot().local_has_left() {
             let detail = "This node has left the mesh; restart it to join again";
             return Err(ApiError::new(Code::MeshLeft, detail));
         }

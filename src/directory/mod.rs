@@ -77,6 +77,12 @@ impl Snapshot {
         self.members.get(index)
     }
 
+    /// Whether the local member has left the mesh: what this says of the others is no longer news.
+    #[must_use]
+    pub fn local_has_left(&self) -> bool {
+        self.member(self.local).is_some_and(|local| local.state == State::Left)
+    }
+
     /// All members alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_live())

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use url::Url;
 
-use super::{Handle, Request, has_left, json};
+use super::{Handle, Request, json};
 use crate::api::types::{ErrorBody, GossipBody, MeshState};
 use crate::directory::{Member, Snapshot};
 
@@ -112,7 +112,7 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>) {
     let mut largest = 1;
     let mut hurried: u32 = 0;
     loop {
-        if has_left(&handle.directory.snapshot()) {
+        if handle.directory.snapshot().local_has_left() {
             return;
         }
         let (mut answered, mut joined) = (false, false);

@@ -33,7 +33,7 @@ use astromesh_wire::{ClusterTag, Metadata, NodeId, Service};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::directory::{self, Reader};
+use crate::directory::Reader;
 use address::Address;
 use identity::Identity;
 
@@ -207,7 +207,7 @@ impl Handle {
     pub async fn leave(&self) -> Result<(), Stopped> {
         self.request(Request::Command(Command::Leave)).await?;
         let mut directory = self.directory.clone();
-        while !has_left(&directory.snapshot()) {
+        while !directory.snapshot().local_has_left() {
             directory.changed().await.ok_or(Stopped)?;
         }
         Ok(())
@@ -236,12 +236,4 @@ impl Handle {
     async fn request(&self, request: Request) -> Result<(), Stopped> {
         self.requests.send(request).await.map_err(|_| Stopped)
     }
-}
-
-/// Whether the local member of this snapshot has left the mesh.
-#[must_use]
-pub fn has_left(snapshot: &directory::Snapshot) -> bool {
-    snapshot
-        .member(snapshot.local)
-        .is_some_and(|member| member.state == astromesh_wire::State::Left)
 }

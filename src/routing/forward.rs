@@ -184,7 +184,7 @@ impl Router {
     pub async fn route(&self, call: &Call, here: Here) -> Result<Routed, RouteError> {
         let only_here = if hops(&call.headers) >= HOPS_MAX {
             Some(RouteError::HopLimit)
-        } else if self.has_left() {
+        } else if self.directory.snapshot().local_has_left() {
             Some(RouteError::Left)
         } else {
             None
@@ -306,12 +306,6 @@ impl Router {
                 std::future::pending::<()>().await;
             }
         }
-    }
-
-    /// Whether this node has left its mesh: what it knows of the others is no longer news.
-    fn has_left(&self) -> bool {
-        let snapshot = self.directory.snapshot();
-        snapshot.member(snapshot.local).is_some_and(|local| local.state == State::Left)
     }
 
     fn nobody(&self, agent: &str) -> RouteError {
