@@ -28,8 +28,13 @@ fn encode(buffer: &mut BytesMut, tag: ClusterTag, message: &Message, count: u32)
 
 fn codec(criterion: &mut Criterion) {
     let tag = ClusterTag::of("bench");
-    let ping = Message::Ping { target: ShortId::from_bytes([2; 5]), sequence: 77, digest: 99 };
-    let ack = Message::Ack { sequence: 77, digest: 99 };
+    let ping = Message::Ping {
+        target: ShortId::from_bytes([2; 5]),
+        sequence: 77,
+        digest: 99,
+        wants_slot: false,
+    };
+    let ack = Message::Ack { sequence: 77, digest: 99, slot_ms: None };
     let rows = [("ping", ping, 0), ("ack", ack, 0), ("full", Message::Gossip, 1_000)];
     let mut buffer = BytesMut::new();
     let mut group = criterion.benchmark_group("codec");

@@ -107,7 +107,8 @@ impl Subject for Ours {
     fn datagram(&mut self, carries: Carries) -> Option<Vec<u8>> {
         let (sender, subject) = cast(self.members, self.number);
         let target = id(self.members - 1).short();
-        let message = Message::Ping { target, sequence: 1, digest: self.engine.digest() };
+        let message =
+            Message::Ping { target, sequence: 1, digest: self.engine.digest(), wants_slot: false };
         let mut buffer = BytesMut::new();
         let mut encoder = Encoder::begin(&mut buffer, id(sender).short(), &message);
         if carries != Carries::Nothing {

@@ -80,8 +80,8 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
     };
     let sequence = u16::from(message);
     let message = match message % 6 {
-        0 => Message::Ping { target, sequence, digest: 0 },
-        1 => Message::Ack { sequence, digest: 0 },
+        0 => Message::Ping { target, sequence, digest: 0, wants_slot: false },
+        1 => Message::Ack { sequence, digest: 0, slot_ms: None },
         2 => Message::PingReq { target: sender.id.short(), sequence },
         3 => Message::Nack { sequence },
         4 => Message::Gossip,

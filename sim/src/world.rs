@@ -501,6 +501,7 @@ impl World {
                 Event::Member { id, change: Change::Reaped } => self.checks.reaped(node, id),
                 Event::Member { .. }
                 | Event::Leader { .. }
+                | Event::Verdict(_)
                 | Event::Generation(_)
                 | Event::OwnIdSeen(_) => {}
             }

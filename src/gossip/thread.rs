@@ -309,6 +309,7 @@ impl Gossip {
                 self.unsent_wants.push(Want::Comparison(id));
             }
             Event::OwnIdSeen(from) => self.warn_own_id(from),
+            Event::Verdict(ref verdict) => debug!(?verdict, "verdict"),
         }
     }
 

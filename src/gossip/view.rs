@@ -114,7 +114,7 @@ impl View {
             agents_elsewhere,
             load: member.load,
             load_sequence: member.load_sequence,
-            state: member.state,
+            state: member.shown_state(),
             generation: record.generation,
             incarnation: record.incarnation,
             revision: record.revision,

@@ -1,8 +1,9 @@
 //! What passes between engine and host besides datagrams.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use astromesh_wire::{Load, NodeId, State};
+use astromesh_wire::{Ballot, Load, NodeId, ShortId, State};
 use bytes::Bytes;
 
 use crate::member::OwnedRecord;
@@ -28,6 +29,9 @@ pub enum Command {
     SetLoad(Load),
     /// Probe this member next: somebody has reason to doubt it.
     Probe(NodeId),
+    /// A datagram waited this long in the socket before it was handed over: answers that seem
+    /// missing may be there already.
+    QueueDelay(Duration),
     /// Say goodbye. From now on the engine only tells whoever asks that it has left.
     Leave,
     /// An operator says that this dead member will not come back: shown as left from now on.
@@ -72,6 +76,8 @@ pub enum Event {
         /// What changed.
         change: Change,
     },
+    /// A member was declared dead, here or elsewhere; why, as far as it is known.
+    Verdict(Box<Verdict>),
     /// Another member leads, or the term rose.
     Leader {
         /// The highest id among the live; `None` when the local member has left.
@@ -108,4 +114,78 @@ pub enum Change {
     Load,
     /// Forgotten.
     Reaped,
+}
+
+/// Why a member was declared dead, as far as it is known here.
+///
+/// The news of a death is faster than its evidence: a verdict may come bare first and once more
+/// when the evidence is here. Of two about the same subject at the same generation and
+/// incarnation the one with ballots says more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Who was declared dead.
+    pub subject: NodeId,
+    /// At which generation.
+    pub generation: u32,
+    /// At which incarnation.
+    pub incarnation: u32,
+    /// Who declared it; `None` when only the news of it has come so far.
+    pub accuser: Option<ShortId>,
+    /// By which rule.
+    pub rule: VerdictRule,
+    /// From the first failed probe to the verdict.
+    pub open_for: Duration,
+    /// How long ago it was decided when this was reported.
+    pub decided_ago: Duration,
+    /// Pings that the accuser sent before it accused.
+    pub tries: u8,
+    /// Helpers that it asked to ping as well.
+    pub helpers: u8,
+    /// Of these, those that said that they got no answer either.
+    pub nacks: u8,
+    /// The accuser's own health when it decided; 0 is the best.
+    pub health: u8,
+    /// What the others said.
+    pub ballots: Vec<Ballot>,
+}
+
+/// By which rule a member was declared dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerdictRule {
+    /// Not known here: only the news of the death has come.
+    Unknown,
+    /// Enough of its observers had no answer, and none had one.
+    Quorum,
+    /// Too few observers answered; the accuser had waited long enough without any sign of life.
+    Fallback,
+    /// This node reaches neither it nor anybody who could help; only this node's own view.
+    Unreachable,
+    /// Its suspicion ran out (SWIM with Lifeguard).
+    Timeout,
+}
+
+impl VerdictRule {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Quorum => 1,
+            Self::Fallback => 2,
+            Self::Unreachable => 3,
+            Self::Timeout => 4,
+        }
+    }
+
+    /// The rule of a number on the wire.
+    #[must_use]
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::Quorum,
+            2 => Self::Fallback,
+            3 => Self::Unreachable,
+            4 => Self::Timeout,
+            _ => Self::Unknown,
+        }
+    }
 }

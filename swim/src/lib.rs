@@ -15,6 +15,7 @@
 //!
 //! * [`engine`]: owns the parts below and moves news between them
 //! * [`member`], [`table`]: who is in the mesh, and the digest of that view
+//! * [`ring`]: who watches whom
 //! * [`precedence`]: which of two claims wins
 //! * [`probe`], [`relay`]: who is pinged next, and pings on behalf of others
 //! * [`detector`]: what decides that a member is suspect or dead (SWIM with Lifeguard)
@@ -40,6 +41,7 @@ pub mod member;
 pub mod precedence;
 pub mod probe;
 pub mod relay;
+pub mod ring;
 pub mod stats;
 pub mod sync;
 pub mod table;
@@ -48,7 +50,7 @@ pub mod timers;
 
 pub use config::Config;
 pub use engine::Engine;
-pub use io::{Change, Claim, Command, Event, Origin};
-pub use member::{Member, OwnedRecord};
+pub use io::{Change, Claim, Command, Event, Origin, Verdict, VerdictRule};
+pub use member::{Doubt, Member, OwnedRecord};
 pub use stats::Stats;
 pub use time::Instant;

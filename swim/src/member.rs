@@ -21,6 +21,8 @@ pub struct Member {
     pub load: Load,
     /// Counts its announcements of load within its generation.
     pub load_sequence: u32,
+    /// Why this node by itself doubts it; never told to others.
+    pub doubt: Doubt,
     /// When this node first heard of it.
     pub joined_at: Instant,
     /// When this node last received a datagram from it; [`Member::joined_at`] until then.
@@ -39,6 +41,7 @@ impl Member {
             accuser: Bucket::default(),
             load: Load::default(),
             load_sequence: 0,
+            doubt: Doubt::None,
             joined_at: now,
             heard_at: now,
             state_at: now,
@@ -49,6 +52,16 @@ impl Member {
     #[must_use]
     pub const fn id(&self) -> ShortId {
         self.record.id.short()
+    }
+
+    /// What users see: a member that this node doubts shows as suspect, whatever is claimed of it.
+    #[must_use]
+    pub const fn shown_state(&self) -> State {
+        match (self.state, self.doubt) {
+            (State::Alive, Doubt::Case | Doubt::Unreachable) => State::Suspect,
+            (State::Alive | State::Suspect, Doubt::GivenUp) => State::Dead,
+            (state, _) => state,
+        }
     }
 
     /// Alive or suspect: it takes part, and news goes to it.
@@ -72,6 +85,19 @@ impl Member {
     pub const fn edition(&self) -> Edition {
         Edition { generation: self.record.generation, revision: self.record.revision }
     }
+}
+
+/// Why this node by itself doubts a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It does not.
+    None,
+    /// It did not answer; its observers are being asked.
+    Case,
+    /// Neither it nor anybody who could help has answered for long.
+    Unreachable,
+    /// The same for so long that it counts as dead in this view.
+    GivenUp,
 }
 
 /// A [`Record`] that owns its bytes.
@@ -100,6 +126,8 @@ impl OwnedRecord {
     pub fn borrow(&self) -> Record<'_> {
         Record {
             id: self.id,
+            state: State::Alive,
+            gone_for_s: 0,
             generation: self.generation,
             incarnation: self.incarnation,
             revision: self.revision,

@@ -75,6 +75,8 @@ stats! {
     refutations,
     /// Times the host stood still and verdicts were dropped.
     stalls,
+    /// Times a datagram had waited too long in the socket.
+    queue_delays,
     /// Full comparisons of views that were asked for.
     syncs,
 }

@@ -12,6 +12,7 @@ use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::member::Member;
+use crate::ring::{self, Ring};
 use crate::time::Instant;
 
 /// All members but the local one.
@@ -22,6 +23,8 @@ pub struct Table {
     dead: IndexSet<ShortId, FxBuildHasher>,
     /// Live members only: a dead one gives up its address.
     by_address: IndexMap<SocketAddr, ShortId, FxBuildHasher>,
+    /// The live members and the local one, for who watches whom.
+    ring: Ring,
     /// Full ids of the live members, for the choice of a leader.
     live_ids: BTreeSet<NodeId>,
     /// Sum over the live members; see [`contribution`].
@@ -29,6 +32,14 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table without members. The local one is on the ring all the same.
+    #[must_use]
+    pub fn around(local: ShortId) -> Self {
+        let mut table = Self::default();
+        table.ring.insert(local);
+        table
+    }
+
     /// Adds a member that is not in the table yet.
     pub fn insert(&mut self, member: Member) {
         let id = member.id();
@@ -92,6 +103,12 @@ impl Table {
         &self.live
     }
 
+    /// The live members, the local one among them, in the order in which they watch each other.
+    #[must_use]
+    pub const fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     /// Ids of the dead members; those that left are not among them.
     #[must_use]
     pub const fn dead(&self) -> &IndexSet<ShortId, FxBuildHasher> {
@@ -126,6 +143,7 @@ impl Table {
         match member.state {
             State::Alive | State::Suspect => {
                 self.live.insert(member.short);
+                self.ring.insert(member.short);
                 self.live_ids.insert(member.id);
                 self.by_address.insert(member.address, member.short);
                 self.digest = self.digest.wrapping_add(member.contribution);
@@ -141,6 +159,7 @@ impl Table {
         match member.state {
             State::Alive | State::Suspect => {
                 self.live.swap_remove(&member.short);
+                self.ring.remove(member.short);
                 self.live_ids.remove(&member.id);
                 if self.by_address.get(&member.address) == Some(&member.short) {
                     self.by_address.swap_remove(&member.address);
@@ -183,15 +202,8 @@ impl Derived {
 pub fn contribution(member: &Member) -> u32 {
     let record = &member.record;
     let version = (u64::from(record.generation) << 32) ^ u64::from(record.incarnation);
-    let mixed = mix(mix(mix(member.id().to_u64()) ^ version) ^ u64::from(record.revision));
+    let mixed =
+        ring::mix(ring::mix(ring::hash(member.id()) ^ version) ^ u64::from(record.revision));
     let [a, b, c, d, ..] = mixed.to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
-}
-
-/// The finaliser of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014): every input bit reaches every
-/// output bit.
-const fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

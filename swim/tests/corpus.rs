@@ -64,7 +64,7 @@ fn state(number: u8, state: State, generation: u32, incarnation: u32) -> StateUp
 
 /// What a fuzzer would need long to stumble upon.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
-    let ping = Message::Ping { target: short(0), sequence: 7, digest: 1 };
+    let ping = Message::Ping { target: short(0), sequence: 7, digest: 1, wants_slot: false };
     let own = |number| record(number);
     let doubts = Steps::default()
         .told(1, state(3, State::Suspect, 1, 0))
@@ -89,7 +89,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         .hear(1, Message::PingReq { target: short(9), sequence: 10 }, &[])
         .hear(1, Message::Query { subject: short(2) }, &[])
         .wait(20)
-        .hear(2, Message::Ack { sequence: 9, digest: 3 }, &[])
+        .hear(2, Message::Ack { sequence: 9, digest: 3, slot_ms: None }, &[])
         .hear(2, Message::Nack { sequence: 9 }, &[]);
     let strangers = (5..13).fold(Steps::default().hear(5, ping, &[]), |steps, number| {
         steps.hear(number, ping, &[Update::Record(own(number).borrow())])

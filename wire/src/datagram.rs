@@ -8,6 +8,7 @@
 //! -4..   CRC-32 of all before it, XOR the cluster's tag
 //! ```
 
+use bincode::{Decode, Encode};
 use bytes::BytesMut;
 
 use crate::codec;
@@ -16,7 +17,7 @@ use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::update::{Update, Updates};
 
 /// The version this code speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const MAGIC: u8 = 0xA0;
 const MAGIC_MASK: u8 = 0xF0;
@@ -24,7 +25,9 @@ const VERSION_MASK: u8 = 0x0F;
 const KIND_MASK: u8 = 0x0F;
 const FLAG_SEALED: u8 = 0x80;
 const FLAG_EXTENSIONS: u8 = 0x40;
-const FLAGS_RESERVED: u8 = 0x30;
+/// On a ping: the sender wants to know its slot. On an ack: the slot follows.
+const FLAG_SLOT: u8 = 0x20;
+const FLAGS_RESERVED: u8 = 0x10;
 const HEADER_BYTES: usize = 7;
 const CHECKSUM_BYTES: usize = 4;
 
@@ -34,6 +37,8 @@ const KIND_PING_REQ: u8 = 3;
 const KIND_NACK: u8 = 4;
 const KIND_GOSSIP: u8 = 5;
 const KIND_QUERY: u8 = 6;
+const KIND_SOLICIT: u8 = 7;
+const KIND_VOTE: u8 = 8;
 
 /// What a cluster mixes into each checksum: the CRC-32 of its name. Two clusters with different
 /// tags never accept each other's datagrams, whatever these contain.
@@ -59,13 +64,17 @@ pub enum Message {
         sequence: u16,
         /// Digest of the sender's view, see the engine.
         digest: u32,
+        /// Whether the sender asks when its next ping is wanted.
+        wants_slot: bool,
     },
-    /// The answer to a ping, or its relayed answer. 17 bytes.
+    /// The answer to a ping, or its relayed answer. 17 bytes, 19 with a slot.
     Ack {
         /// The sequence of the ping (or of the ping-req, when relayed).
         sequence: u16,
         /// Digest of the sender's view.
         digest: u32,
+        /// In how many milliseconds the sender wants the next ping of this receiver.
+        slot_ms: Option<u16>,
     },
     /// "Please ping that member for me." 18 bytes.
     PingReq {
@@ -86,6 +95,61 @@ pub enum Message {
         /// Whose record is wanted.
         subject: ShortId,
     },
+    /// "It does not answer me. Try it yourself, and vote." 20 bytes while numbers are small.
+    Solicit {
+        /// Who is accused.
+        subject: Incarnation,
+        /// For how long it has been accused, in milliseconds.
+        age_ms: u16,
+    },
+    /// The answer to a solicitation, now or as soon as there is one. 19 bytes while numbers are small.
+    Vote {
+        /// Who is accused.
+        subject: Incarnation,
+        /// What the sender says.
+        vote: Vote,
+    },
+}
+
+/// A member at an incarnation: what an accusation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Incarnation {
+    /// The member.
+    pub id: ShortId,
+    /// Its generation.
+    pub generation: u32,
+    /// Its incarnation within that.
+    pub incarnation: u32,
+}
+
+/// What a member says about an accused one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vote {
+    /// It does not answer the voter either.
+    No,
+    /// It answered: the accusation is void.
+    Alive,
+    /// The voter does not trust its own probes at present.
+    Abstain,
+}
+
+impl Vote {
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::No => 0,
+            Self::Alive => 1,
+            Self::Abstain => 2,
+        }
+    }
+
+    pub(crate) const fn of_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::No),
+            1 => Some(Self::Alive),
+            2 => Some(Self::Abstain),
+            _ => None,
+        }
+    }
 }
 
 /// Why a datagram was not believed. Nothing changes but a counter, and nothing is answered.
@@ -162,7 +226,7 @@ impl<'a> Datagram<'a> {
         if kind & FLAGS_RESERVED != 0 {
             return Err(Rejection::Malformed);
         }
-        let message = Message::take(kind & KIND_MASK, &mut rest).ok_or(Rejection::Malformed)?;
+        let message = Message::take(kind, &mut rest).ok_or(Rejection::Malformed)?;
         if kind & FLAG_EXTENSIONS != 0 {
             // A block of later inventions: its length, then bytes that this version skips.
             let length: u16 = codec::take(&mut rest).ok_or(Rejection::Malformed)?;
@@ -191,18 +255,43 @@ impl Message {
             Self::Nack { .. } => KIND_NACK,
             Self::Gossip => KIND_GOSSIP,
             Self::Query { .. } => KIND_QUERY,
+            Self::Solicit { .. } => KIND_SOLICIT,
+            Self::Vote { .. } => KIND_VOTE,
         }
     }
 
+    /// Flags in the kind's byte that belong to the message.
+    const fn flags(&self) -> u8 {
+        match self {
+            Self::Ping { wants_slot: true, .. } | Self::Ack { slot_ms: Some(_), .. } => FLAG_SLOT,
+            Self::Ping { .. }
+            | Self::Ack { .. }
+            | Self::PingReq { .. }
+            | Self::Nack { .. }
+            | Self::Gossip
+            | Self::Query { .. }
+            | Self::Solicit { .. }
+            | Self::Vote { .. } => 0,
+        }
+    }
+
+    /// `kind` is the whole byte, flags included.
     fn take(kind: u8, bytes: &mut &[u8]) -> Option<Self> {
+        let has_slot = kind & FLAG_SLOT != 0;
+        let kind = kind & KIND_MASK;
+        if has_slot && !matches!(kind, KIND_PING | KIND_ACK) {
+            return None;
+        }
         Some(match kind {
             KIND_PING => {
                 let (target, sequence, digest) = codec::take(bytes)?;
-                Self::Ping { target, sequence: be16(sequence), digest: be32(digest) }
+                let (sequence, digest) = (be16(sequence), be32(digest));
+                Self::Ping { target, sequence, digest, wants_slot: has_slot }
             }
             KIND_ACK => {
                 let (sequence, digest) = codec::take(bytes)?;
-                Self::Ack { sequence: be16(sequence), digest: be32(digest) }
+                let slot_ms = if has_slot { Some(be16(codec::take(bytes)?)) } else { None };
+                Self::Ack { sequence: be16(sequence), digest: be32(digest), slot_ms }
             }
             KIND_PING_REQ => {
                 let (target, sequence) = codec::take(bytes)?;
@@ -211,17 +300,29 @@ impl Message {
             KIND_NACK => Self::Nack { sequence: be16(codec::take(bytes)?) },
             KIND_GOSSIP => Self::Gossip,
             KIND_QUERY => Self::Query { subject: codec::take(bytes)? },
+            KIND_SOLICIT => {
+                let (subject, age_ms) = codec::take(bytes)?;
+                Self::Solicit { subject, age_ms: be16(age_ms) }
+            }
+            KIND_VOTE => {
+                let (subject, vote) = codec::take(bytes)?;
+                Self::Vote { subject, vote: Vote::of_number(vote)? }
+            }
             _ => return None,
         })
     }
 
     fn put(&self, room: &mut [u8]) -> Option<usize> {
         match *self {
-            Self::Ping { target, sequence, digest } => {
+            Self::Ping { target, sequence, digest, wants_slot: _ } => {
                 codec::put(room, (target, sequence.to_be_bytes(), digest.to_be_bytes()))
             }
-            Self::Ack { sequence, digest } => {
-                codec::put(room, (sequence.to_be_bytes(), digest.to_be_bytes()))
+            Self::Ack { sequence, digest, slot_ms } => {
+                let head = (sequence.to_be_bytes(), digest.to_be_bytes());
+                match slot_ms {
+                    None => codec::put(room, head),
+                    Some(slot) => codec::put(room, (head, slot.to_be_bytes())),
+                }
             }
             Self::PingReq { target, sequence } => {
                 codec::put(room, (target, sequence.to_be_bytes()))
@@ -229,6 +330,8 @@ impl Message {
             Self::Nack { sequence } => codec::put(room, sequence.to_be_bytes()),
             Self::Gossip => Some(0),
             Self::Query { subject } => codec::put(room, subject),
+            Self::Solicit { subject, age_ms } => codec::put(room, (subject, age_ms.to_be_bytes())),
+            Self::Vote { subject, vote } => codec::put(room, (subject, vote.number())),
         }
     }
 }
@@ -263,8 +366,8 @@ impl<'b> Encoder<'b> {
     pub fn begin(buffer: &'b mut BytesMut, sender: ShortId, message: &Message) -> Self {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         let mut encoder = Self { buffer, length: 0 };
-        let written =
-            encoder.put(|room| codec::put(room, (MAGIC | VERSION, message.kind(), sender)));
+        let kind = message.kind() | message.flags();
+        let written = encoder.put(|room| codec::put(room, (MAGIC | VERSION, kind, sender)));
         let written = written.and_then(|()| encoder.put(|room| message.put(room)));
         debug_assert!(written.is_ok(), "header and message are far below the budget");
         encoder

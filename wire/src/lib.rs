@@ -29,7 +29,10 @@ pub mod limits;
 pub mod metadata;
 pub mod update;
 
-pub use datagram::{ClusterTag, Datagram, Encoder, Full, Message, Rejection};
+pub use datagram::{ClusterTag, Datagram, Encoder, Full, Incarnation, Message, Rejection, Vote};
 pub use id::{NodeId, ParseIdError, ShortId};
 pub use metadata::{Agents, Metadata, Service};
-pub use update::{Bucket, Load, Record, State, StateUpdate, Update, Updates};
+pub use update::{
+    Ballot, Bucket, Content, Entry, Evidence, Load, Range, Record, State, StateUpdate, Update,
+    Updates,
+};

@@ -16,3 +16,6 @@ pub const CLUSTER_BYTES_MAX: usize = 255;
 
 /// The longest name of an agent in bytes.
 pub const AGENT_NAME_BYTES_MAX: usize = 128;
+
+/// Ballots that travel with the evidence of a death: eight observers and as many substitutes.
+pub const BALLOTS_MAX: usize = 16;

@@ -20,9 +20,24 @@ use crate::time::Instant;
 use awareness::Awareness;
 use suspicion::Suspicion;
 
+/// How a death is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// By the votes of fixed observers; see `docs/swim.md`.
+    Evidence {
+        /// No member is declared dead sooner after its first failed probe: every standstill up to
+        /// about this long is forgiven.
+        floor: Duration,
+    },
+    /// By waiting for a refutation: SWIM with Lifeguard.
+    Lifeguard,
+}
+
 /// Settings of the detector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetectorConfig {
+    /// How a death is decided. [`Rule::Lifeguard`]; the other fields are for that.
+    pub rule: Rule,
     /// A suspicion lasts at least `suspicion_multiplier * max(1, log10(members))` seconds. 3.
     pub suspicion_multiplier: u32,
     /// Without confirmation it lasts this many times longer. 2.
@@ -38,6 +53,7 @@ pub struct DetectorConfig {
 impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
+            rule: Rule::Lifeguard,
             suspicion_multiplier: 3,
             suspicion_max_multiplier: 2,
             confirmations: 3,

@@ -53,14 +53,14 @@ impl Engine {
             self.stats.ignored_stranger += 1;
         }
         match datagram.message {
-            Message::Ping { target, sequence, digest } => {
+            Message::Ping { target, sequence, digest, wants_slot: _ } => {
                 if target == self.local.id() {
-                    let ack = Message::Ack { sequence, digest: self.digest() };
+                    let ack = Message::Ack { sequence, digest: self.digest(), slot_ms: None };
                     self.answer(from, datagram.sender, ack, is_member);
                     self.compare(now, datagram.sender, digest);
                 }
             }
-            Message::Ack { sequence, digest } => {
+            Message::Ack { sequence, digest, slot_ms: _ } => {
                 self.take_ack(now, from, datagram.sender, sequence);
                 self.compare(now, datagram.sender, digest);
             }
@@ -78,7 +78,7 @@ impl Engine {
                     probe.nacks.push(datagram.sender);
                 }
             }
-            Message::Gossip => {}
+            Message::Gossip | Message::Solicit { .. } | Message::Vote { .. } => {}
             Message::Query { subject } => {
                 if is_member {
                     let first = Some(Topic { id: subject, kind: Kind::Record });
@@ -164,12 +164,14 @@ impl Engine {
             Update::Load { id, generation, sequence, load } => {
                 self.take_load(now, *id, *generation, *sequence, *load);
             }
+            Update::Evidence(_) | Update::Range(_) | Update::Entry(_) => {}
         }
     }
 
     fn take_ack(&mut self, now: Instant, from: SocketAddr, sender: ShortId, sequence: u16) {
         if let Some(relay) = self.relays.answered(sender, sequence) {
-            let ack = Message::Ack { sequence: relay.sequence, digest: self.digest() };
+            let ack =
+                Message::Ack { sequence: relay.sequence, digest: self.digest(), slot_ms: None };
             self.send(relay.requester, ack, None, Cargo::News);
         } else if let Some(record) = self.candidates.answered(sender, sequence) {
             let proof = super::news::Proof::heard_if(record.address == from);

@@ -13,6 +13,7 @@ mod probing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use astromesh_wire::{ClusterTag, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update};
 use bytes::{Bytes, BytesMut};
@@ -100,8 +101,8 @@ impl Engine {
         let leader = Some(record.id);
         let mut engine = Self {
             cluster,
+            table: Table::around(record.id.short()),
             local: Member::new(record, now),
-            table: Table::default(),
             detector,
             order: Order::default(),
             probe: None,
@@ -160,6 +161,9 @@ impl Engine {
                 }
             }
             Command::Probe(id) => self.order.hurry(id.short()),
+            Command::QueueDelay(delay) => {
+                self.stats.queue_delays += u64::from(delay > QUEUE_DELAY_MAX);
+            }
             Command::Leave => self.leave(now),
             Command::Dismiss(id) => self.dismiss(now, id.short()),
         }
@@ -300,13 +304,16 @@ impl Engine {
     }
 
     fn ping(&self, target: ShortId, sequence: u16) -> Message {
-        Message::Ping { target, sequence, digest: self.digest() }
+        Message::Ping { target, sequence, digest: self.digest(), wants_slot: false }
     }
 
     fn has_left(&self) -> bool {
         self.local.state == State::Left
     }
 }
+
+/// A datagram that waited longer in the socket means that this host is behind.
+const QUEUE_DELAY_MAX: Duration = Duration::from_millis(100);
 
 /// How often the table is searched for members to forget, per lifetime of a dead member.
 const REAPS_PER_LIFETIME: u32 = 24;

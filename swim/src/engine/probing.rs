@@ -1,10 +1,12 @@
 //! What the engine does when time has passed.
 
+use std::time::Duration;
+
 use astromesh_wire::{Bucket, Message, ShortId, State};
 
 use super::{Cargo, Engine};
 use crate::detector::Verdict;
-use crate::io::Change;
+use crate::io::{Change, Event, Verdict as Reason, VerdictRule};
 use crate::precedence::Standing;
 use crate::probe::Probe;
 use crate::time::Instant;
@@ -152,6 +154,21 @@ impl Engine {
                     return;
                 }
                 let claim = Standing { state: State::Dead, ..member.standing() };
+                let reason = Reason {
+                    subject: member.record.id,
+                    generation: member.record.generation,
+                    incarnation: member.record.incarnation,
+                    accuser: Some(self.local.id()),
+                    rule: VerdictRule::Timeout,
+                    open_for: now.since(member.state_at),
+                    decided_ago: Duration::ZERO,
+                    tries: 0,
+                    helpers: 0,
+                    nacks: 0,
+                    health: u8::try_from(self.detector.health()).unwrap_or(u8::MAX),
+                    ballots: Vec::new(),
+                };
+                self.events.push_back(Event::Verdict(Box::new(reason)));
                 self.stats.deaths += 1;
                 self.set_standing(now, id, claim, Bucket::of(self.local.id()));
             }

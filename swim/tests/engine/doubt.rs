@@ -109,7 +109,7 @@ fn a_woken_member_that_refutes_its_death_is_back() {
 fn doubt_about_this_node_is_refuted_by_a_higher_incarnation_in_the_answer() {
     let mut subject = Subject::among(&[1, 2]);
     let digest = subject.engine.digest();
-    let ping = Message::Ping { target: short(LOCAL), sequence: 5, digest };
+    let ping = Message::Ping { target: short(LOCAL), sequence: 5, digest, wants_slot: false };
 
     let sent = subject.hear(1, ping, &[Update::State(state(LOCAL, State::Suspect, 0, 2))]);
 
@@ -197,7 +197,11 @@ fn millis_to_death(subject: &mut Subject) -> u128 {
         let digest = subject.engine.digest();
         for ping in pings.iter().filter(|ping| ping.to != address(1)) {
             let number = (0..=99).find(|&number| address(number) == ping.to).unwrap();
-            subject.hear(number, Message::Ack { sequence: crate::sequence_of(ping), digest }, &[]);
+            subject.hear(
+                number,
+                Message::Ack { sequence: crate::sequence_of(ping), digest, slot_ms: None },
+                &[],
+            );
         }
     }
     panic!("no death within 20 s");

@@ -38,7 +38,7 @@ fn a_ping_is_answered_with_one_ack_of_17_bytes() {
     let digest = subject.engine.digest();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].to, address(1));
-    assert_eq!(sent[0].message, Message::Ack { sequence: 99, digest });
+    assert_eq!(sent[0].message, Message::Ack { sequence: 99, digest, slot_ms: None });
     assert_eq!((sent[0].news.len(), sent[0].bytes), (0, 17));
 }
 

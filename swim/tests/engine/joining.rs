@@ -36,7 +36,7 @@ fn a_member_announced_unasked_is_believed_once_it_answers_a_ping() {
     assert_eq!(subject.state_of(9), None);
     assert_eq!(subject.engine.leader(), Some(id(LOCAL)), "a forged high id does not lead");
 
-    let ack = Message::Ack { sequence: crate::sequence_of(&sent[0]), digest: 0 };
+    let ack = Message::Ack { sequence: crate::sequence_of(&sent[0]), digest: 0, slot_ms: None };
     subject.hear(9, ack, &[]);
 
     assert_eq!(subject.state_of(9), Some(State::Alive));
@@ -64,8 +64,12 @@ fn an_answer_with_another_sequence_or_from_another_member_verifies_nobody() {
     let sent = subject.merge(vec![claim(record(9), State::Alive)], Origin::Unasked);
     let sequence = crate::sequence_of(&sent[0]);
 
-    subject.hear(9, Message::Ack { sequence: sequence.wrapping_add(1), digest: 0 }, &[]);
-    subject.hear(1, Message::Ack { sequence, digest: 0 }, &[]);
+    subject.hear(
+        9,
+        Message::Ack { sequence: sequence.wrapping_add(1), digest: 0, slot_ms: None },
+        &[],
+    );
+    subject.hear(1, Message::Ack { sequence, digest: 0, slot_ms: None }, &[]);
 
     assert_eq!(subject.state_of(9), None);
 }
@@ -132,7 +136,7 @@ fn the_same_name_and_address_under_a_new_id_replaces_at_once() {
     let new = OwnedRecord { id: id(5), ..record(1) };
     let introduction = crate::datagram(
         5,
-        Message::Ping { target: short(LOCAL), sequence: 3, digest: 0 },
+        Message::Ping { target: short(LOCAL), sequence: 3, digest: 0, wants_slot: false },
         &[Update::Record(new.borrow())],
     );
 

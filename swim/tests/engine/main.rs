@@ -169,7 +169,8 @@ impl Subject {
             if let Message::Ping { target, sequence, .. } = datagram.message {
                 let number = target.as_bytes()[0];
                 let digest = self.engine.digest();
-                let _replies = self.hear(number, Message::Ack { sequence, digest }, &[]);
+                let _replies =
+                    self.hear(number, Message::Ack { sequence, digest, slot_ms: None }, &[]);
             }
         }
         sent
@@ -203,7 +204,11 @@ impl Subject {
     /// A ping from a peer that agrees with our view.
     pub(crate) fn pinged(&mut self, peer: u8, sequence: u16) -> Vec<Sent> {
         let digest = self.engine.digest();
-        self.hear(peer, Message::Ping { target: short(LOCAL), sequence, digest }, &[])
+        self.hear(
+            peer,
+            Message::Ping { target: short(LOCAL), sequence, digest, wants_slot: false },
+            &[],
+        )
     }
 
     /// Lets time pass; nobody answers anything.
@@ -278,6 +283,9 @@ impl From<&Update<'_>> for News {
             Update::State(update) => Self::State(*update),
             Update::Record(record) => Self::Record(OwnedRecord::from(record)),
             Update::Load { id, sequence, load, .. } => Self::Load(*id, *sequence, *load),
+            Update::Evidence(_) | Update::Range(_) | Update::Entry(_) => {
+                panic!("{update:?} is not news of a member")
+            }
         }
     }
 }
@@ -296,6 +304,9 @@ pub(crate) fn sequence_of(sent: &Sent) -> u16 {
         | Message::Ack { sequence, .. }
         | Message::PingReq { sequence, .. }
         | Message::Nack { sequence } => sequence,
-        Message::Gossip | Message::Query { .. } => panic!("{sent:?} has no sequence"),
+        Message::Gossip
+        | Message::Query { .. }
+        | Message::Solicit { .. }
+        | Message::Vote { .. } => panic!("{sent:?} has no sequence"),
     }
 }

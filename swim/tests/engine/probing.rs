@@ -10,7 +10,7 @@ fn a_probe_that_is_answered_leads_to_nothing() {
     let ping = subject.wait_for_ping();
 
     let digest = subject.engine.digest();
-    subject.hear(1, Message::Ack { sequence: sequence_of(&ping), digest }, &[]);
+    subject.hear(1, Message::Ack { sequence: sequence_of(&ping), digest, slot_ms: None }, &[]);
     let sent = subject.wait(ms(900));
 
     assert_eq!(sent, []);
@@ -47,7 +47,7 @@ fn an_ack_through_a_relay_saves_the_member() {
     subject.wait(ms(500));
 
     let digest = subject.engine.digest();
-    subject.hear(relay, Message::Ack { sequence: sequence_of(&ping), digest }, &[]);
+    subject.hear(relay, Message::Ack { sequence: sequence_of(&ping), digest, slot_ms: None }, &[]);
     subject.wait(ms(499));
     subject.wait(ms(1));
 
@@ -62,7 +62,7 @@ fn an_ack_from_somebody_who_was_not_asked_does_not_count() {
     let other = if ping.to == address(1) { 2 } else { 1 };
 
     let digest = subject.engine.digest();
-    subject.hear(other, Message::Ack { sequence: sequence_of(&ping), digest }, &[]);
+    subject.hear(other, Message::Ack { sequence: sequence_of(&ping), digest, slot_ms: None }, &[]);
     subject.wait(ms(1_000));
 
     assert_eq!(subject.engine.stats().probes_failed, 1);
@@ -102,9 +102,12 @@ fn a_relay_pings_and_passes_the_ack_on_with_the_sequence_of_the_request() {
     assert!(is_ping_to(2)(&sent[0]));
     let digest = subject.engine.digest();
     let sequence = sequence_of(&sent[0]);
-    let sent = subject.hear(2, Message::Ack { sequence, digest }, &[]);
+    let sent = subject.hear(2, Message::Ack { sequence, digest, slot_ms: None }, &[]);
     assert_eq!(sent.len(), 1);
-    assert_eq!((sent[0].to, sent[0].message), (address(1), Message::Ack { sequence: 77, digest }));
+    assert_eq!(
+        (sent[0].to, sent[0].message),
+        (address(1), Message::Ack { sequence: 77, digest, slot_ms: None })
+    );
 }
 
 #[test]
@@ -122,8 +125,11 @@ fn a_relay_without_an_answer_says_so_after_400_ms_and_still_passes_a_late_one_on
     assert!(early.iter().all(|sent| sent.message != nack));
     assert_eq!(sent.iter().filter(|sent| sent.message == nack).count(), 1);
     let digest = subject.engine.digest();
-    let sent = subject.hear(2, Message::Ack { sequence, digest }, &[]);
-    assert_eq!((sent[0].to, sent[0].message), (address(1), Message::Ack { sequence: 77, digest }));
+    let sent = subject.hear(2, Message::Ack { sequence, digest, slot_ms: None }, &[]);
+    assert_eq!(
+        (sent[0].to, sent[0].message),
+        (address(1), Message::Ack { sequence: 77, digest, slot_ms: None })
+    );
 }
 
 #[test]
@@ -141,7 +147,11 @@ fn a_ping_for_another_node_at_this_address_is_not_answered() {
     let mut subject = Subject::among(&[1]);
     let digest = subject.engine.digest();
 
-    let sent = subject.hear(1, Message::Ping { target: short(99), sequence: 5, digest }, &[]);
+    let sent = subject.hear(
+        1,
+        Message::Ping { target: short(99), sequence: 5, digest, wants_slot: false },
+        &[],
+    );
 
     assert_eq!(sent, []);
 }

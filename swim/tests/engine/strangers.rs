@@ -10,12 +10,16 @@ use crate::{LOCAL, Subject, address, datagram, record, short, state};
 fn a_strangers_ping_gets_a_bare_ack_smaller_than_the_ping() {
     let mut subject = Subject::alone();
     let digest = subject.engine.digest();
-    let ping = datagram(9, Message::Ping { target: short(LOCAL), sequence: 5, digest }, &[]);
+    let ping = datagram(
+        9,
+        Message::Ping { target: short(LOCAL), sequence: 5, digest, wants_slot: false },
+        &[],
+    );
 
     let sent = subject.hear_from(address(9), &ping);
 
     assert_eq!(sent.len(), 1);
-    assert_eq!(sent[0].message, Message::Ack { sequence: 5, digest });
+    assert_eq!(sent[0].message, Message::Ack { sequence: 5, digest, slot_ms: None });
     assert!(subject.engine.has_news(), "there was something to tell");
     assert_eq!(sent[0].news, []);
     assert!(sent[0].bytes <= ping.len());
@@ -30,7 +34,7 @@ fn a_strangers_news_and_requests_are_ignored_and_counted() {
     let digest = subject.engine.digest();
     let requests = [
         Message::Gossip,
-        Message::Ack { sequence: 1, digest },
+        Message::Ack { sequence: 1, digest, slot_ms: None },
         Message::Nack { sequence: 1 },
         Message::PingReq { target: short(1), sequence: 1 },
         Message::Query { subject: short(1) },
@@ -58,7 +62,11 @@ fn a_stranger_introduces_itself_with_its_record_and_only_with_its_own() {
 /// Every refusal with the counter that shows it.
 #[test]
 fn each_rejection_is_counted_by_its_reason_and_not_answered() {
-    let good = datagram(1, Message::Ping { target: short(LOCAL), sequence: 1, digest: 0 }, &[]);
+    let good = datagram(
+        1,
+        Message::Ping { target: short(LOCAL), sequence: 1, digest: 0, wants_slot: false },
+        &[],
+    );
     let tag = ClusterTag::of(crate::CLUSTER);
     let foreign = foreign_ping();
     let mut damaged = good.clone();
@@ -100,7 +108,7 @@ fn each_rejection_is_counted_by_its_reason_and_not_answered() {
 
 fn foreign_ping() -> BytesMut {
     let mut buffer = BytesMut::new();
-    let message = Message::Ping { target: short(LOCAL), sequence: 1, digest: 0 };
+    let message = Message::Ping { target: short(LOCAL), sequence: 1, digest: 0, wants_slot: false };
     Encoder::begin(&mut buffer, short(1), &message).finish(ClusterTag::of("elsewhere"));
     buffer
 }

@@ -6,7 +6,7 @@ use astromesh_wire::{Message, NodeId, State};
 use crate::{LOCAL, News, Subject, address, claim, id, ms, record, short, state};
 
 fn ping(digest: u32) -> Message {
-    Message::Ping { target: short(LOCAL), sequence: 1, digest }
+    Message::Ping { target: short(LOCAL), sequence: 1, digest, wants_slot: false }
 }
 
 fn syncs(subject: &Subject) -> usize {

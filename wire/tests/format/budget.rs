@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 
 use astromesh_wire::limits::{DATAGRAM_BYTES_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
-use astromesh_wire::{Datagram, Encoder, Full, Message, Record, Update};
+use astromesh_wire::{Datagram, Encoder, Full, Message, Record, State, Update};
 use bytes::BytesMut;
 
 use crate::samples::{self, MEMBER, NODE, SENDER};
@@ -54,6 +54,8 @@ fn one_datagram_carries_148_dead_updates() {
 fn largest<'a>(name: &'a str, metadata: &'a [u8]) -> Update<'a> {
     Update::Record(Record {
         id: NODE,
+        state: State::Alive,
+        gone_for_s: 0,
         generation: u32::MAX,
         incarnation: u32::MAX,
         revision: u32::MAX,
@@ -68,7 +70,8 @@ fn largest_record_fits_beside_the_largest_message() {
     let name = "n".repeat(NAME_BYTES_MAX);
     let metadata = [0; METADATA_BYTES_MAX];
     let record = largest(&name, &metadata);
-    let ping = Message::Ping { target: MEMBER, sequence: u16::MAX, digest: u32::MAX };
+    let ping =
+        Message::Ping { target: MEMBER, sequence: u16::MAX, digest: u32::MAX, wants_slot: false };
     let mut buffer = BytesMut::new();
     let mut encoder = Encoder::begin(&mut buffer, SENDER, &ping);
     encoder.push(&record).unwrap();

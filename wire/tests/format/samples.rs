@@ -79,6 +79,8 @@ fn state(state: State, generation: u32, incarnation: u32) -> Update<'static> {
 fn record(address: SocketAddr, metadata: &'static [u8]) -> Update<'static> {
     Update::Record(Record {
         id: NODE,
+        state: State::Alive,
+        gone_for_s: 0,
         generation: 3,
         incarnation: 0,
         revision: 1,
@@ -112,7 +114,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.push(Sample {
         name: "ack-with-updates",
         about: "ack that carries two updates: suspect with bucket 17, and a load",
-        message: Message::Ack { sequence: 7, digest: 0xdead_beef },
+        message: Message::Ack { sequence: 7, digest: 0xdead_beef, slot_ms: None },
         updates: vec![state(State::Suspect, 3, 1), load()],
     });
     samples
@@ -124,12 +126,12 @@ fn messages() -> Vec<Sample> {
         plain(
             "ping",
             "ping: target 22.., sequence 7, digest deadbeef",
-            Message::Ping { target: MEMBER, sequence: 7, digest: 0xdead_beef },
+            Message::Ping { target: MEMBER, sequence: 7, digest: 0xdead_beef, wants_slot: false },
         ),
         plain(
             "ack",
             "ack: sequence 7, digest deadbeef",
-            Message::Ack { sequence: 7, digest: 0xdead_beef },
+            Message::Ack { sequence: 7, digest: 0xdead_beef, slot_ms: None },
         ),
         plain(
             "ping-req",

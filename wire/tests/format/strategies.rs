@@ -44,8 +44,8 @@ fn number() -> impl Strategy<Value = u32> {
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let ids = (short_id(), any::<u16>(), any::<u32>());
     (0..6, ids).prop_map(|(kind, (id, sequence, digest))| match kind {
-        0 => Message::Ping { target: id, sequence, digest },
-        1 => Message::Ack { sequence, digest },
+        0 => Message::Ping { target: id, sequence, digest, wants_slot: false },
+        1 => Message::Ack { sequence, digest, slot_ms: None },
         2 => Message::PingReq { target: id, sequence },
         3 => Message::Nack { sequence },
         4 => Message::Gossip,
@@ -98,8 +98,17 @@ fn record() -> impl Strategy<Value = Piece> {
     (any::<[u8; 16]>(), number(), number(), number(), address, name, metadata).prop_map(
         |(id, generation, incarnation, revision, address, name, metadata)| {
             let id = NodeId::from_bytes(id);
-            let record =
-                Record { id, generation, incarnation, revision, address, name: "", metadata: &[] };
+            let record = Record {
+                id,
+                state: State::Alive,
+                gone_for_s: 0,
+                generation,
+                incarnation,
+                revision,
+                address,
+                name: "",
+                metadata: &[],
+            };
             Piece::Record(record, name, metadata)
         },
     )
