@@ -171,7 +171,7 @@ impl Host {
         assert!(members <= MEMBERS_MAX, "{members} members");
         let timers = self.engine.timers_pending();
         assert!(timers <= TIMERS_MAX, "{timers} timers");
-        let live = self.engine.members().filter(|member| member.is_live());
+        let live = self.engine.members().filter(|member| member.is_shown_live());
         let highest = live.map(|member| member.record.id).max().max(Some(own.id));
         assert_eq!(self.engine.leader(), highest, "another one leads");
     }

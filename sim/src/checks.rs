@@ -135,7 +135,7 @@ impl Checks {
             if after < before {
                 found.push(Violation::Fell { observer, member: record.id, before, after });
             }
-            if leads && member.is_live() {
+            if leads && member.is_shown_live() {
                 highest = highest.max(Some(record.id));
             }
         }

@@ -33,6 +33,9 @@ pub struct Config {
     pub sync_after: Duration,
     /// Members that the table holds at most; further ones are refused and counted. 100,000.
     pub members_max: usize,
+    /// A member that neither answers nor can be asked about counts as dead after this, in this
+    /// node's view only. 30 s.
+    pub give_up_after: Duration,
     /// What decides a death.
     pub detector: DetectorConfig,
 }
@@ -52,6 +55,7 @@ impl Default for Config {
             stall_threshold: Duration::from_millis(500),
             sync_after: Duration::from_secs(2),
             members_max: 100_000,
+            give_up_after: Duration::from_secs(30),
             detector: DetectorConfig::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Which news rides on the next datagram.
 //!
 //! Owns, for each member and kind of news, at most one pending item: news is read from the table
-//! when it is sent, so the newest always wins and the queue never holds more than three items a
+//! when it is sent, so the newest always wins and the queue never holds more than four items a
 //! member. Items go out by class, then by how rarely they were sent. Refuses to know what an item
 //! says or whether it fits; the caller offers it to a datagram and reports back.
 
@@ -29,6 +29,8 @@ pub enum Kind {
     Record,
     /// The load.
     Load,
+    /// Why it was declared dead.
+    Evidence,
 }
 
 /// The order in which news is sent. What a late arrival would hurt most comes first.
@@ -40,7 +42,7 @@ pub enum Class {
     State,
     /// Records.
     Record,
-    /// Loads.
+    /// Loads, and the reasons of deaths.
     Load,
 }
 
@@ -111,7 +113,7 @@ impl Dissemination {
 
     /// Drops all news about a member.
     pub fn forget(&mut self, id: ShortId) {
-        for kind in [Kind::State, Kind::Record, Kind::Load] {
+        for kind in [Kind::State, Kind::Record, Kind::Load, Kind::Evidence] {
             self.pending.swap_remove(&Topic { id, kind });
         }
     }

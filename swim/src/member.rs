@@ -64,6 +64,12 @@ impl Member {
         }
     }
 
+    /// Shown as alive or suspect: it may lead.
+    #[must_use]
+    pub const fn is_shown_live(&self) -> bool {
+        matches!(self.shown_state(), State::Alive | State::Suspect)
+    }
+
     /// Alive or suspect: it takes part, and news goes to it.
     #[must_use]
     pub const fn is_live(&self) -> bool {

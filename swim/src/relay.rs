@@ -21,6 +21,8 @@ pub struct Relay {
     pub sequence: u16,
     /// Who is pinged.
     pub target: ShortId,
+    /// Whether the target has answered.
+    pub answered: bool,
     /// Whether the requester has been told that there is no answer so far.
     pub nacked: bool,
 }
@@ -41,20 +43,33 @@ impl Relays {
         true
     }
 
-    /// The ping that an ack with this sequence from this sender answers; it is done.
+    /// The ping that an ack with this sequence from this sender answers. Each answer is passed on.
     pub fn answered(&mut self, sender: ShortId, sequence: u16) -> Option<Relay> {
-        let relay = self.pings.get(&sequence)?;
-        if relay.target != sender {
-            return None;
-        }
-        self.pings.swap_remove(&sequence)
+        let relay = self.pings.get_mut(&sequence).filter(|relay| relay.target == sender)?;
+        relay.answered = true;
+        Some(*relay)
     }
 
-    /// The ping has had its time: the first time, the relay to send a nack for; the second time it
-    /// is forgotten.
+    /// The ping of this sequence, while it has not been answered.
+    #[must_use]
+    pub fn unanswered(&self, sequence: u16) -> Option<Relay> {
+        self.pings.get(&sequence).filter(|relay| !relay.answered).copied()
+    }
+
+    /// The ping that was already sent for this request, and its sequence.
+    #[must_use]
+    pub fn of_request(&self, requester: SocketAddr, sequence: u16) -> Option<(u16, Relay)> {
+        let mut pings = self.pings.iter();
+        let known =
+            pings.find(|(_, relay)| relay.requester == requester && relay.sequence == sequence);
+        known.map(|(own, relay)| (*own, *relay))
+    }
+
+    /// The ping has had its time: the first time, the relay to send a nack for if there was no
+    /// answer; after that it is forgotten.
     pub fn expired(&mut self, sequence: u16) -> Option<Relay> {
         let relay = self.pings.get_mut(&sequence)?;
-        if relay.nacked {
+        if relay.nacked || relay.answered {
             self.pings.swap_remove(&sequence);
             return None;
         }

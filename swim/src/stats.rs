@@ -59,6 +59,8 @@ stats! {
     refused_candidates_full,
     /// Not relayed: too many pings on behalf of others at once.
     refused_relays_full,
+    /// Not opened: too many cases at once.
+    refused_cases_full,
     /// Probes started.
     probes,
     /// Probes that nobody answered in time.
@@ -67,7 +69,9 @@ stats! {
     probes_indirect,
     /// Pings to the dead.
     probes_dead,
-    /// Suspicions raised by this node.
+    /// Members asked for their vote.
+    solicitations,
+    /// Suspicions raised by this node, or cases it took part in.
     suspicions,
     /// Members declared dead by this node.
     deaths,

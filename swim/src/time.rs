@@ -27,6 +27,15 @@ impl Instant {
     }
 }
 
+impl Instant {
+    /// The point that lies this long before; the origin if that is later.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -20,6 +20,12 @@ pub enum Timer {
     Relay(u16),
     /// The suspicion against this member may have run out.
     Suspicion(ShortId),
+    /// Something is due for a watched member: its next probe, or a step of one that runs.
+    Watch(ShortId),
+    /// Something is due in the case against this member.
+    Case(ShortId),
+    /// Ping once more on behalf of another member, with this sequence.
+    RelayAgain(u16),
     /// News is waiting to be pushed.
     Gossip,
     /// Ping one of the dead.

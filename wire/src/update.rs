@@ -117,7 +117,9 @@ impl Ballot {
         [a, b, c, d, e, vote, high, low]
     }
 
-    const fn from_bytes(bytes: [u8; BALLOT_BYTES]) -> Self {
+    /// The ballot of bytes on the wire.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; BALLOT_BYTES]) -> Self {
         let [a, b, c, d, e, vote, high, low] = bytes;
         let voter = ShortId::from_bytes([a, b, c, d, e]);
         Self { voter, vote: Vote::of_number(vote), after_ms: u16::from_be_bytes([high, low]) }

@@ -4,10 +4,12 @@
 //! its probes and what others claim; the detector answers with how long to wait and, at the end of
 //! a suspicion, with the verdict. It holds no members and sends nothing.
 //!
+//! * [`evidence`]: the other rule: votes of fixed observers
 //! * [`awareness`]: how well this node itself is doing
 //! * [`suspicion`]: how long a suspect has to refute
 
 pub mod awareness;
+pub mod evidence;
 pub mod suspicion;
 
 use std::time::Duration;
@@ -36,7 +38,8 @@ pub enum Rule {
 /// Settings of the detector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetectorConfig {
-    /// How a death is decided. [`Rule::Lifeguard`]; the other fields are for that.
+    /// How a death is decided. By evidence, with a floor of 2 s. The other fields are for
+    /// [`Rule::Lifeguard`].
     pub rule: Rule,
     /// A suspicion lasts at least `suspicion_multiplier * max(1, log10(members))` seconds. 3.
     pub suspicion_multiplier: u32,
@@ -53,7 +56,7 @@ pub struct DetectorConfig {
 impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
-            rule: Rule::Lifeguard,
+            rule: Rule::Evidence { floor: Duration::from_secs(2) },
             suspicion_multiplier: 3,
             suspicion_max_multiplier: 2,
             confirmations: 3,

@@ -1,10 +1,11 @@
 //! What the engine does with a datagram.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use astromesh_wire::{Datagram, Message, ShortId, State, Update};
 
-use super::{Cargo, Engine};
+use super::{Cargo, Engine, Transmit};
 use crate::dissemination::{Kind, Topic};
 use crate::io::Event;
 use crate::member::OwnedRecord;
@@ -17,6 +18,12 @@ impl Engine {
     /// Takes in a datagram that came from `from`. It is decoded in full first: one that is not to
     /// be believed changes nothing but a counter, and is not answered.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.now = now;
+        self.take_datagram(now, from, bytes);
+        self.regroup(now);
+    }
+
+    fn take_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += u64::try_from(bytes.len()).unwrap_or(0);
         let datagram = match Datagram::decode(bytes, self.cluster) {
@@ -52,16 +59,28 @@ impl Engine {
         } else {
             self.stats.ignored_stranger += 1;
         }
+        self.take_message(now, from, &datagram, is_member);
+    }
+
+    fn take_message(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &Datagram<'_>,
+        is_member: bool,
+    ) {
         match datagram.message {
-            Message::Ping { target, sequence, digest, wants_slot: _ } => {
+            Message::Ping { target, sequence, digest, wants_slot } => {
                 if target == self.local.id() {
-                    let ack = Message::Ack { sequence, digest: self.digest(), slot_ms: None };
-                    self.answer(from, datagram.sender, ack, is_member);
+                    let slot_ms =
+                        if wants_slot { self.slot_for(now, datagram.sender) } else { None };
+                    let ack = Message::Ack { sequence, digest: self.digest(), slot_ms };
+                    self.acknowledge(now, from, datagram.sender, ack, is_member);
                     self.compare(now, datagram.sender, digest);
                 }
             }
-            Message::Ack { sequence, digest, slot_ms: _ } => {
-                self.take_ack(now, from, datagram.sender, sequence);
+            Message::Ack { sequence, digest, slot_ms } => {
+                self.take_ack(now, from, datagram.sender, sequence, slot_ms);
                 self.compare(now, datagram.sender, digest);
             }
             Message::PingReq { target, sequence } => {
@@ -76,9 +95,21 @@ impl Engine {
                     && !probe.nacks.contains(&datagram.sender)
                 {
                     probe.nacks.push(datagram.sender);
+                } else if is_member {
+                    self.take_nack(now, datagram.sender, sequence);
                 }
             }
-            Message::Gossip | Message::Solicit { .. } | Message::Vote { .. } => {}
+            Message::Gossip => {}
+            Message::Solicit { subject, age_ms } => {
+                if is_member {
+                    self.take_solicitation(now, from, datagram.sender, subject, age_ms);
+                }
+            }
+            Message::Vote { subject, vote } => {
+                if is_member {
+                    self.take_vote(now, datagram.sender, subject, vote);
+                }
+            }
             Message::Query { subject } => {
                 if is_member {
                     let first = Some(Topic { id: subject, kind: Kind::Record });
@@ -108,6 +139,24 @@ impl Engine {
         let cargo = if is_member { Cargo::News } else { Cargo::Empty };
         let first = self.notice_for(sender);
         self.send(to, message, first, cargo);
+    }
+
+    /// Answers a ping. After a standstill many may be waiting; of each peer only the newest is
+    /// answered, once all have been read.
+    fn acknowledge(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        sender: ShortId,
+        ack: Message,
+        is_member: bool,
+    ) {
+        if is_member && self.is_behind(now) {
+            let (first, cargo) = (self.notice_for(sender), Cargo::News);
+            self.waking.insert(sender, Transmit { to, message: ack, first, cargo });
+        } else {
+            self.answer(to, sender, ack, is_member);
+        }
     }
 
     /// Whether somebody doubts this node although it has refuted that since. The news of it may be
@@ -164,11 +213,19 @@ impl Engine {
             Update::Load { id, generation, sequence, load } => {
                 self.take_load(now, *id, *generation, *sequence, *load);
             }
-            Update::Evidence(_) | Update::Range(_) | Update::Entry(_) => {}
+            Update::Evidence(evidence) => self.take_evidence(now, evidence),
+            Update::Range(_) | Update::Entry(_) => {}
         }
     }
 
-    fn take_ack(&mut self, now: Instant, from: SocketAddr, sender: ShortId, sequence: u16) {
+    fn take_ack(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: ShortId,
+        sequence: u16,
+        slot_ms: Option<u16>,
+    ) {
         if let Some(relay) = self.relays.answered(sender, sequence) {
             let ack =
                 Message::Ack { sequence: relay.sequence, digest: self.digest(), slot_ms: None };
@@ -179,6 +236,8 @@ impl Engine {
         } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered_by(sender, sequence)) {
             self.probe = None;
             self.detector.probe_succeeded();
+        } else {
+            self.take_proof(now, sender, sequence, slot_ms);
         }
     }
 
@@ -195,8 +254,18 @@ impl Engine {
             self.answer(requester, sender, Message::Nack { sequence }, true);
             return;
         };
+        if let Some((own, relay)) = self.relays.of_request(requester, sequence) {
+            if relay.answered {
+                let ack = Message::Ack { sequence, digest: self.digest(), slot_ms: None };
+                self.send(requester, ack, None, Cargo::News);
+            } else {
+                let ping = self.ping(target, own);
+                self.send(address, ping, self.notice_for(target), Cargo::News);
+            }
+            return;
+        }
         let own = self.take_sequence();
-        let relay = Relay { requester, sequence, target, nacked: false };
+        let relay = Relay { requester, sequence, target, answered: false, nacked: false };
         if !self.relays.insert(own, relay) {
             self.stats.refused_relays_full += 1;
             return;
@@ -204,7 +273,14 @@ impl Engine {
         let ping = self.ping(target, own);
         self.send(address, ping, self.notice_for(target), Cargo::News);
         // Early enough for the nack to arrive before the requester's probe ends.
-        self.timers.arm(now + self.config.probe_timeout.mul_f64(NACK_AFTER), Timer::Relay(own));
+        let nack_after = if self.evidence_floor().is_some() {
+            let stretch = self.evidence.rtt.stretch();
+            self.timers.arm(now + RELAY_AGAIN_AFTER.mul_f64(stretch), Timer::RelayAgain(own));
+            RELAY_NACK_AFTER.mul_f64(stretch)
+        } else {
+            self.config.probe_timeout.mul_f64(NACK_AFTER)
+        };
+        self.timers.arm(now + nack_after, Timer::Relay(own));
     }
 
     fn compare(&mut self, now: Instant, sender: ShortId, digest: u32) {
@@ -223,6 +299,10 @@ impl Engine {
 
 /// Records asked for in answer to one datagram. What stays unknown is found when views are compared.
 const QUERIES_PER_DATAGRAM_MAX: usize = 8;
+
+/// Under the evidence rule: from a relay's first ping to its second, and to its nack.
+const RELAY_AGAIN_AFTER: Duration = Duration::from_millis(70);
+const RELAY_NACK_AFTER: Duration = Duration::from_millis(170);
 
 /// Share of the probe timeout after which a relay says that it got no answer (Lifeguard, IV.A).
 const NACK_AFTER: f64 = 0.8;

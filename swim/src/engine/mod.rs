@@ -4,12 +4,17 @@
 //! * `messages.rs`: what to do with a datagram
 //! * `news.rs`: what to do with a claim about a member
 //! * `probing.rs`: what to do when time has passed
+//! * `watching.rs`, `cases.rs`: how members are watched, accused and declared dead by evidence
+//! * `provenance.rs`: why members were declared dead
 //!
 //! It holds no rule of the protocol that a part could hold.
 
+mod cases;
 mod messages;
 mod news;
 mod probing;
+mod provenance;
+mod watching;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,9 +22,13 @@ use std::time::Duration;
 
 use astromesh_wire::{ClusterTag, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update};
 use bytes::{Bytes, BytesMut};
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 
 use crate::config::Config;
-use crate::detector::Detector;
+use crate::detector::evidence::Evidence;
+use crate::detector::evidence::health::SICK_AFTER_QUEUE;
+use crate::detector::{Detector, Rule};
 use crate::dissemination::{Class, Dissemination, Kind, Offer, Topic};
 use crate::io::{Change, Command, Event};
 use crate::member::{Member, OwnedRecord};
@@ -39,6 +48,12 @@ pub struct Engine {
     local: Member,
     table: Table,
     detector: Detector,
+    evidence: Evidence,
+    provenance: provenance::Provenance,
+    /// From where the slots are counted in which this node wants the pings of its observers.
+    slot_base: Instant,
+    /// Acks held back while this node catches up after a standstill, the newest for each peer.
+    waking: IndexMap<ShortId, Transmit, FxBuildHasher>,
     order: Order,
     probe: Option<Probe>,
     relays: Relays,
@@ -56,6 +71,8 @@ pub struct Engine {
     term: u64,
     last_foreign_tag: Option<u32>,
     stats: Stats,
+    /// When the host last called; what is written then is as old.
+    now: Instant,
 }
 
 /// A datagram that is to be written when the host asks for it.
@@ -94,7 +111,10 @@ impl Engine {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut timers = Timers::default();
         // Nodes started together must not probe in step.
-        timers.arm(now + config.probe_interval.mul_f64(rng.f64()), Timer::Probe);
+        let slot_base = now + config.probe_interval.mul_f64(rng.f64());
+        if config.detector.rule == Rule::Lifeguard {
+            timers.arm(slot_base, Timer::Probe);
+        }
         timers.arm(now + config.dead_probe_interval.mul_f64(rng.f64()), Timer::DeadProbe);
         timers.arm(now + config.reap_after / REAPS_PER_LIFETIME, Timer::Reap);
         let detector = Detector::new(config.detector.clone());
@@ -104,6 +124,10 @@ impl Engine {
             table: Table::around(record.id.short()),
             local: Member::new(record, now),
             detector,
+            evidence: Evidence::default(),
+            provenance: provenance::Provenance::default(),
+            slot_base,
+            waking: IndexMap::default(),
             order: Order::default(),
             probe: None,
             relays: Relays::default(),
@@ -120,6 +144,7 @@ impl Engine {
             term: 1,
             last_foreign_tag: None,
             stats: Stats::default(),
+            now,
             config,
         };
         engine.tell(now, engine.local.id(), Kind::Record, Class::Record);
@@ -128,6 +153,7 @@ impl Engine {
 
     /// Takes in what the host wants.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.now = now;
         match command {
             Command::Merge { claims, term, origin } => {
                 let is_alone = self.table.live().is_empty();
@@ -160,13 +186,20 @@ impl Engine {
                     self.changed(self.local.record.id, Change::Load);
                 }
             }
+            Command::Probe(id) if self.evidence_floor().is_some() => {
+                self.probe_on_hint(now, id.short());
+            }
             Command::Probe(id) => self.order.hurry(id.short()),
             Command::QueueDelay(delay) => {
-                self.stats.queue_delays += u64::from(delay > QUEUE_DELAY_MAX);
+                if delay > QUEUE_DELAY_MAX {
+                    self.stats.queue_delays += 1;
+                    self.evidence.health.fell_behind(now, SICK_AFTER_QUEUE);
+                }
             }
             Command::Leave => self.leave(now),
             Command::Dismiss(id) => self.dismiss(now, id.short()),
         }
+        self.regroup(now);
     }
 
     /// Writes the next datagram into `buffer` and says where it goes; `None` when there is none.
@@ -174,13 +207,18 @@ impl Engine {
         let Transmit { to, message, first, cargo } = self.outbox.pop_front()?;
         let mut encoder = Encoder::begin(buffer, self.local.id(), &message);
         let (local, table) = (&self.local, &self.table);
-        if let Some(update) = first.and_then(|topic| update_about(local, table, topic)) {
+        let (now, provenance) = (self.now, &self.provenance);
+        let about = |topic: Topic| match topic.kind {
+            Kind::Evidence => provenance.update(now, topic.id),
+            Kind::State | Kind::Record | Kind::Load => update_about(local, table, topic),
+        };
+        if let Some(update) = first.and_then(about) {
             let fits = encoder.push(&update);
             debug_assert!(fits.is_ok(), "a single update fits any datagram");
         }
         if cargo == Cargo::News {
             let limit = retransmit_limit(&self.config, table.live().len() + 1);
-            self.news.fill(limit, |topic| match update_about(local, table, topic) {
+            self.news.fill(limit, |topic| match about(topic) {
                 None => Offer::Obsolete,
                 Some(update) => match encoder.push(&update) {
                     Ok(()) => Offer::Taken,
@@ -321,9 +359,25 @@ const REAPS_PER_LIFETIME: u32 = 24;
 /// How often a member sends one piece of news in a mesh of this size.
 fn retransmit_limit(config: &Config, live_count: usize) -> usize {
     let members = u32::try_from(live_count).unwrap_or(u32::MAX - 1);
+    if let Rule::Evidence { .. } = config.detector.rule {
+        // 2 (ceil(ln n) + 5): half as often left stragglers under loss and mass crashes, see
+        // `docs/adr/0002`.
+        return 2 * (natural_log_ceil(members) + 5);
+    }
     // ceil(log10(n + 1)) is the number of digits of n.
     let digits = members.max(1).ilog10() + 1;
     usize::try_from(config.retransmit_multiplier * digits).unwrap_or(usize::MAX)
+}
+
+/// The least `k` for which e^k reaches `members`.
+fn natural_log_ceil(members: u32) -> usize {
+    let mut power = 1.0_f64;
+    let mut exponent = 0;
+    while power < f64::from(members) {
+        power *= std::f64::consts::E;
+        exponent += 1;
+    }
+    exponent
 }
 
 /// What there is to say about a topic now; `None` when it has become moot.
@@ -345,7 +399,7 @@ fn update_about<'a>(local: &'a Member, table: &'a Table, topic: Topic) -> Option
             sequence: member.load_sequence,
             load: member.load,
         },
-        Kind::Record | Kind::Load => return None,
+        Kind::Record | Kind::Load | Kind::Evidence => return None,
     })
 }
 

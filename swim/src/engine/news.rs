@@ -113,7 +113,11 @@ impl Engine {
 
     /// A claim about the liveness of a member that is known here, or of this node.
     pub(super) fn take_state(&mut self, now: Instant, update: &StateUpdate) {
-        let claim = Standing::of_update(update);
+        let mut claim = Standing::of_update(update);
+        if self.evidence_floor().is_some() && claim.state == State::Suspect {
+            // Suspicions are no news under this rule: whoever doubts asks the observers.
+            claim.state = State::Alive;
+        }
         if update.id == self.local.id() {
             if claim > self.local.standing() && !self.has_left() {
                 self.outbid(now, update.generation, update.incarnation, 0);
@@ -122,7 +126,7 @@ impl Engine {
         }
         let Some(member) = self.table.get(update.id) else { return };
         let standing = member.standing();
-        if claim == standing && update.state == State::Suspect {
+        if claim == standing && claim.state == State::Suspect {
             self.confirm(now, update.id, update.accuser);
         }
         if claim <= standing {
@@ -148,6 +152,9 @@ impl Engine {
         claim: Standing,
         accuser: Bucket,
     ) {
+        let Some(previous) = self.table.get(id).map(Member::standing) else {
+            return;
+        };
         let Some((node, before)) = self.table.change(id, |member| {
             let before = member.state;
             if claim.generation > member.record.generation {
@@ -195,6 +202,7 @@ impl Engine {
         if returns {
             self.order.insert(id, &mut self.rng);
         }
+        self.standing_changed(now, id, previous);
         self.tell(now, id, Kind::State, class);
         if before != claim.state {
             self.changed(node, change);
@@ -274,6 +282,7 @@ impl Engine {
         let id = record.id.short();
         self.table.insert(Member::new(record.clone(), now));
         self.order.insert(id, &mut self.rng);
+        self.evidence.is_stale = true;
         self.tell(now, id, Kind::Record, Class::Record);
         self.changed(record.id, Change::Joined);
         self.elect();
@@ -387,6 +396,8 @@ impl Engine {
         self.local.state_at = now;
         self.probe = None;
         self.relays.clear();
+        self.evidence.watches.clear();
+        self.evidence.cases.clear();
         let own = self.own(Kind::State);
         for index in 0..self.table.live().len().min(FAREWELLS_MAX) {
             let Some(&id) = self.table.live().get_index(index) else { break };
@@ -412,7 +423,7 @@ impl Engine {
     /// Bully without messages: the highest id among the live members leads in every view that
     /// holds the same members.
     pub(super) fn elect(&mut self) {
-        let others = self.table.highest_live_id();
+        let others = self.highest_shown_live();
         let own = self.local.is_live().then_some(self.local.record.id);
         let leader = if own.is_some() { others.max(own) } else { None };
         if leader != self.leader {
@@ -420,6 +431,17 @@ impl Engine {
             self.term = self.term.saturating_add(1);
             self.events.push_back(Event::Leader { id: leader, term: self.term });
         }
+    }
+
+    /// The highest id among the members that this view does not show as dead.
+    fn highest_shown_live(&self) -> Option<astromesh_wire::NodeId> {
+        let highest = self.table.highest_live_id()?;
+        if self.table.get(highest.short()).is_some_and(Member::is_shown_live) {
+            return Some(highest);
+        }
+        // Rare: the one given up as unreachable would have led.
+        let shown = self.table.iter().filter(|member| member.is_shown_live());
+        shown.map(|member| member.record.id).max()
     }
 
     /// Keeps the higher of two counts of leaders. A forged one cannot exhaust the number.

@@ -15,10 +15,12 @@ use crate::timers::Timer;
 impl Engine {
     /// Does what is due. Datagrams that were already waiting belong before this call.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let is_stall =
-            self.timers.next_at().is_some_and(|due| now.since(due) >= self.config.stall_threshold);
-        if is_stall {
+        self.now = now;
+        if self.is_behind(now) {
             self.recover_from_stall(now);
+        }
+        while let Some((_, ack)) = self.waking.shift_remove_index(0) {
+            self.outbox.push_back(ack);
         }
         // Timers that a handler arms for now or earlier wait for the next call: no endless loop.
         let mut budget = TIMERS_PER_CALL_MAX;
@@ -28,6 +30,16 @@ impl Engine {
             budget -= 1;
             self.fire(now, at, timer);
         }
+        self.regroup(now);
+    }
+
+    /// Whether a timer is so late that the host must have stood still.
+    pub(super) fn is_behind(&self, now: Instant) -> bool {
+        let threshold = match self.evidence_floor() {
+            Some(_) => self.config.stall_threshold.min(STALL_OF_EVIDENCE),
+            None => self.config.stall_threshold,
+        };
+        self.timers.next_at().is_some_and(|due| now.since(due) >= threshold)
     }
 
     fn fire(&mut self, now: Instant, at: Instant, timer: Timer) {
@@ -36,6 +48,9 @@ impl Engine {
             Timer::ProbeTimeout(sequence) => self.probe_indirectly(sequence),
             Timer::Relay(sequence) => self.end_relay(now, sequence),
             Timer::Suspicion(id) => self.decide(now, id),
+            Timer::Watch(id) => self.watch(now, id),
+            Timer::Case(id) => self.tend(now, id),
+            Timer::RelayAgain(sequence) => self.relay_again(sequence),
             Timer::Gossip => self.gossip(now, at),
             Timer::DeadProbe => self.probe_dead(now),
             Timer::Reap => self.reap(now),
@@ -48,6 +63,19 @@ impl Engine {
         self.probe = None;
         self.relays.clear();
         self.detector.stalled(now);
+        if self.evidence_floor().is_some() {
+            self.drop_cases(now);
+        }
+    }
+
+    /// The first ping on behalf of another member may have been lost.
+    fn relay_again(&mut self, sequence: u16) {
+        let Some(relay) = self.relays.unanswered(sequence) else { return };
+        let target = relay.target;
+        if let Some(address) = self.table.get(target).map(|member| member.record.address) {
+            let ping = self.ping(target, sequence);
+            self.send(address, ping, self.notice_for(target), Cargo::News);
+        }
     }
 
     fn end_probe_interval(&mut self, now: Instant, at: Instant) {
@@ -228,7 +256,7 @@ impl Engine {
     }
 
     /// Up to `count` different live members, chosen at random, without `except`.
-    fn choose(&mut self, count: usize, except: Option<ShortId>) -> Vec<ShortId> {
+    pub(super) fn choose(&mut self, count: usize, except: Option<ShortId>) -> Vec<ShortId> {
         let live = self.table.live();
         let mut chosen = Vec::with_capacity(count);
         if live.len() <= count.saturating_mul(2) {
@@ -247,6 +275,9 @@ impl Engine {
         chosen
     }
 }
+
+/// Under the evidence rule a death takes seconds, so that even a short standstill matters.
+const STALL_OF_EVIDENCE: Duration = Duration::from_millis(100);
 
 /// Timers handled in one call at most. Those left over are due at once again.
 const TIMERS_PER_CALL_MAX: usize = 100_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use astromesh_swim::{Config, Origin, OwnedRecord};
 use astromesh_wire::{Message, NodeId, State, StateUpdate, Update};
 
-use crate::{Subject, claim, is_ping, ms, record, short, state};
+use crate::{Subject, claim, is_ping, lifeguard, ms, record, short, state};
 
 fn numbered(number: u32) -> OwnedRecord {
     let mut bytes = [0xEE; 16];
@@ -20,7 +20,7 @@ fn numbered(number: u32) -> OwnedRecord {
 
 #[test]
 fn the_table_holds_no_more_than_its_maximum() {
-    let mut subject = Subject::with(Config { members_max: 50, ..Config::default() });
+    let mut subject = Subject::with(Config { members_max: 50, ..lifeguard() });
     subject.meet(&[1]);
 
     for number in 0..1_000 {

@@ -17,6 +17,7 @@ mod views;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use astromesh_swim::detector::Rule;
 use astromesh_swim::{
     Change, Claim, Command, Config, Engine, Event, Instant, Member, Origin, OwnedRecord,
 };
@@ -111,7 +112,7 @@ pub(crate) fn datagram(sender: u8, message: Message, updates: &[Update<'_>]) -> 
 impl Subject {
     /// An engine that is alone.
     pub(crate) fn alone() -> Self {
-        Self::with(Config::default())
+        Self::with(lifeguard())
     }
 
     pub(crate) fn with(config: Config) -> Self {
@@ -122,7 +123,7 @@ impl Subject {
 
     /// An engine that has known these peers for a while and has nothing left to say.
     pub(crate) fn among(peers: &[u8]) -> Self {
-        let mut subject = Self::with(Config::default());
+        let mut subject = Self::with(lifeguard());
         subject.meet(peers);
         subject
     }
@@ -309,4 +310,11 @@ pub(crate) fn sequence_of(sent: &Sent) -> u16 {
         | Message::Solicit { .. }
         | Message::Vote { .. } => panic!("{sent:?} has no sequence"),
     }
+}
+
+/// The settings of a mesh that decides deaths by SWIM with Lifeguard.
+pub(crate) fn lifeguard() -> Config {
+    let mut config = Config::default();
+    config.detector.rule = Rule::Lifeguard;
+    config
 }

@@ -1,0 +1,159 @@
+//! Why members were declared dead: this node's own verdicts and those it hears of, passed on so that
+//! every node can tell.
+
+use std::time::Duration;
+
+use astromesh_wire::limits::BALLOTS_MAX;
+use astromesh_wire::{Ballot, Evidence, Incarnation, NodeId, ShortId, Update};
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use super::Engine;
+use crate::dissemination::{Class, Kind};
+use crate::io::{Event, Verdict, VerdictRule};
+use crate::time::Instant;
+
+/// Verdicts whose evidence is kept here to be passed on; the oldest gives way. What is kept for
+/// people is the host's business.
+const EVIDENCE_MAX: usize = 256;
+
+const BALLOT_BYTES: usize = astromesh_wire::update::BALLOT_BYTES;
+
+/// The evidence of recent verdicts, by whom they are about.
+#[derive(Debug, Default)]
+pub(super) struct Provenance {
+    recent: IndexMap<ShortId, Reasons, FxBuildHasher>,
+}
+
+/// The evidence of one verdict.
+#[derive(Debug)]
+struct Reasons {
+    subject: Incarnation,
+    accuser: ShortId,
+    rule: VerdictRule,
+    open_for: Duration,
+    decided_at: Instant,
+    tries: u8,
+    helpers: u8,
+    nacks: u8,
+    health: u8,
+    ballots: [u8; BALLOTS_MAX * BALLOT_BYTES],
+    ballots_bytes: usize,
+}
+
+impl Provenance {
+    /// What is sent about a member, as it is at `now`.
+    pub(super) fn update(&self, now: Instant, id: ShortId) -> Option<Update<'_>> {
+        let reasons = self.recent.get(&id)?;
+        Some(Update::Evidence(Evidence {
+            subject: reasons.subject,
+            accuser: reasons.accuser,
+            rule: reasons.rule.number(),
+            open_ms: millis(reasons.open_for),
+            decided_ms_ago: millis(now.since(reasons.decided_at)),
+            tries: reasons.tries,
+            helpers: reasons.helpers,
+            nacks: reasons.nacks,
+            health: reasons.health,
+            ballots: reasons.ballots.get(..reasons.ballots_bytes).unwrap_or_default(),
+        }))
+    }
+
+    /// Keeps evidence; `false` if it was known.
+    fn keep(&mut self, id: ShortId, reasons: Reasons) -> bool {
+        if self.recent.get(&id).is_some_and(|known| known.subject == reasons.subject) {
+            return false;
+        }
+        if self.recent.len() >= EVIDENCE_MAX {
+            self.recent.shift_remove_index(0);
+        }
+        self.recent.insert(id, reasons);
+        true
+    }
+}
+
+impl Reasons {
+    fn verdict(&self, now: Instant, subject: NodeId) -> Verdict {
+        let (ballots, _) = self.ballots.as_chunks();
+        let count = self.ballots_bytes / BALLOT_BYTES;
+        Verdict {
+            subject,
+            generation: self.subject.generation,
+            incarnation: self.subject.incarnation,
+            accuser: Some(self.accuser),
+            rule: self.rule,
+            open_for: self.open_for,
+            decided_ago: now.since(self.decided_at),
+            tries: self.tries,
+            helpers: self.helpers,
+            nacks: self.nacks,
+            health: self.health,
+            ballots: ballots.iter().take(count).map(|bytes| Ballot::from_bytes(*bytes)).collect(),
+        }
+    }
+}
+
+impl Engine {
+    /// This node is about to declare a member dead: keeps why, and tells host and mesh.
+    pub(super) fn keep_own_evidence(&mut self, now: Instant, id: ShortId, rule: VerdictRule) {
+        let Some(case) = self.evidence.cases.get(&id) else { return };
+        let mut reasons = Reasons {
+            subject: case.subject,
+            accuser: self.local.id(),
+            rule,
+            open_for: now.since(case.opened_at),
+            decided_at: now,
+            tries: case.tries.pings,
+            helpers: case.tries.helpers,
+            nacks: case.tries.nacks,
+            health: self.evidence.health.score(now),
+            ballots: [0; BALLOTS_MAX * BALLOT_BYTES],
+            ballots_bytes: 0,
+        };
+        for (room, ballot) in reasons.ballots.as_chunks_mut().0.iter_mut().zip(case.ballots()) {
+            *room = ballot.to_bytes();
+            reasons.ballots_bytes = reasons.ballots_bytes.saturating_add(BALLOT_BYTES);
+        }
+        let is_told = rule != VerdictRule::Unreachable;
+        self.report(now, id, reasons, is_told);
+    }
+
+    /// Another node's reasons.
+    pub(super) fn take_evidence(&mut self, now: Instant, evidence: &Evidence<'_>) {
+        let mut reasons = Reasons {
+            subject: evidence.subject,
+            accuser: evidence.accuser,
+            rule: VerdictRule::of_number(evidence.rule),
+            open_for: Duration::from_millis(u64::from(evidence.open_ms)),
+            decided_at: now.before(Duration::from_millis(u64::from(evidence.decided_ms_ago))),
+            tries: evidence.tries,
+            helpers: evidence.helpers,
+            nacks: evidence.nacks,
+            health: evidence.health,
+            ballots: [0; BALLOTS_MAX * BALLOT_BYTES],
+            ballots_bytes: 0,
+        };
+        if let Some(room) = reasons.ballots.get_mut(..evidence.ballots.len()) {
+            room.copy_from_slice(evidence.ballots);
+            reasons.ballots_bytes = evidence.ballots.len();
+        }
+        self.report(now, evidence.subject.id, reasons, true);
+    }
+
+    fn report(&mut self, now: Instant, id: ShortId, reasons: Reasons, is_told: bool) {
+        let subject = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
+        let Some(subject) = subject.map(|member| member.record.id) else { return };
+        let verdict = reasons.verdict(now, subject);
+        if !self.provenance.keep(id, reasons) {
+            return;
+        }
+        self.events.push_back(Event::Verdict(Box::new(verdict)));
+        if is_told {
+            self.tell(now, id, Kind::Evidence, Class::Load);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
