@@ -19,7 +19,7 @@ pub struct Config {
     /// Delay of the first round after urgent news (a death, a leave, a refutation), so that news
     /// that comes together travels together. 10 ms.
     pub gossip_urgent_delay: Duration,
-    /// Members that a round of gossip goes to. 3.
+    /// Members that a round of gossip goes to; under the evidence rule at least four. 3.
     pub gossip_fanout: usize,
     /// News is sent `retransmit_multiplier * ceil(log10(members + 1))` times by each member. 4.
     pub retransmit_multiplier: u32,

@@ -212,7 +212,8 @@ impl Engine {
         if self.news.is_empty() {
             return;
         }
-        for id in self.choose(self.config.gossip_fanout, None) {
+        let least = if self.evidence_floor().is_some() { FANOUT_OF_EVIDENCE } else { 0 };
+        for id in self.choose(self.config.gossip_fanout.max(least), None) {
             if let Some(address) = self.table.get(id).map(|member| member.record.address) {
                 self.send(address, Message::Gossip, self.notice_for(id), Cargo::News);
             }
@@ -275,6 +276,10 @@ impl Engine {
         chosen
     }
 }
+
+/// Members that a round of gossip goes to at least under the evidence rule: with fewer a death takes
+/// longer to spread than to be decided.
+const FANOUT_OF_EVIDENCE: usize = 4;
 
 /// Under the evidence rule a death takes seconds, so that even a short standstill matters.
 const STALL_OF_EVIDENCE: Duration = Duration::from_millis(100);
