@@ -25,13 +25,13 @@ const IMPORTS: [(&str, &[&str]); 11] = [
     // Of the API only the shapes: join and sync speak HTTP with other nodes.
     ("gossip", &["api::types", "astromesh_swim", "astromesh_wire", "config", "directory"]),
     ("api", &["agent", "astromesh_wire", "config", "directory", "gossip", "model", "routing"]),
-    ("cli", &["api::types", "config", "node"]),
+    // Of gossip only how it sets the engine: a simulation runs what a daemon would.
+    ("cli", &["api::types", "astromesh_sim", "config", "gossip::settings", "node"]),
     (
         "node",
         &[
             "agent",
             "api",
-            "astromesh_swim",
             "astromesh_wire",
             "config",
             "directory",

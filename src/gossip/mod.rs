@@ -9,6 +9,7 @@
 //! * [`address`]: where others reach this node
 //! * [`json`]: members as JSON and back
 //! * [`load`]: what to announce of the node's load, and when
+//! * [`settings`]: the configuration as the engine takes it
 //! * `socket`, `thread`: the UDP socket and the loop that drives the engine
 //! * `view`: from the engine's members to a snapshot of the directory
 //! * `http`: join and comparison of views
@@ -18,6 +19,7 @@ mod http;
 pub mod identity;
 pub mod json;
 pub mod load;
+pub mod settings;
 mod socket;
 mod thread;
 mod view;

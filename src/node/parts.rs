@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use astromesh_swim::Config as EngineConfig;
-use astromesh_swim::detector::DetectorConfig;
 use astromesh_wire::{Load, NodeId, Service, State};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -198,7 +196,7 @@ async fn setup(
         agents,
         active_requests: in_flight.watch(),
         seeds: mesh.seeds.clone(),
-        config: engine_config(mesh),
+        config: gossip::settings::engine(mesh),
     })
 }
 
@@ -229,22 +227,4 @@ async fn resolve(host: &str) -> anyhow::Result<IpAddr> {
     let mut addresses =
         lookup.await.ok_or_else(|| anyhow!("no answer within {} s", RESOLVE_MAX.as_secs()))??;
     addresses.next().map(|address| address.ip()).ok_or_else(|| anyhow!("it has no address"))
-}
-
-/// The timing keys of the configuration are upper bounds; the engine is faster by default.
-fn engine_config(mesh: &Mesh) -> EngineConfig {
-    let default = EngineConfig::default();
-    let suspicion_max = mesh.dead_timeout.saturating_sub(mesh.failure_timeout);
-    let probe_interval = default.probe_interval.min(mesh.heartbeat_interval);
-    EngineConfig {
-        probe_interval,
-        probe_timeout: default.probe_timeout.min(probe_interval / 2),
-        gossip_interval: default.gossip_interval.min(mesh.gossip_interval),
-        gossip_fanout: mesh.gossip_fanout,
-        detector: DetectorConfig {
-            suspicion_max: default.detector.suspicion_max.min(suspicion_max),
-            ..default.detector
-        },
-        ..default
-    }
 }

@@ -1,0 +1,28 @@
+//! From the keys under `spec.mesh` to the settings of the engine.
+//!
+//! Owns this mapping, so that a daemon and a simulation of it run the same engine. Refuses to read
+//! or check the configuration.
+
+use astromesh_swim::Config;
+use astromesh_swim::detector::DetectorConfig;
+
+use crate::config::Mesh;
+
+/// The timing keys of the configuration are upper bounds; the engine is faster by default.
+#[must_use]
+pub fn engine(mesh: &Mesh) -> Config {
+    let default = Config::default();
+    let suspicion_max = mesh.dead_timeout.saturating_sub(mesh.failure_timeout);
+    let probe_interval = default.probe_interval.min(mesh.heartbeat_interval);
+    Config {
+        probe_interval,
+        probe_timeout: default.probe_timeout.min(probe_interval / 2),
+        gossip_interval: default.gossip_interval.min(mesh.gossip_interval),
+        gossip_fanout: mesh.gossip_fanout,
+        detector: DetectorConfig {
+            suspicion_max: default.detector.suspicion_max.min(suspicion_max),
+            ..default.detector
+        },
+        ..default
+    }
+}
