@@ -6,7 +6,7 @@
 //!
 //! * [`id`]: the 128-bit [`NodeId`] and the 40-bit [`ShortId`] that stands for it on the wire
 //! * [`datagram`]: header, message, checksum; [`Encoder`] and [`Datagram::decode`]
-//! * [`update`]: what is piggybacked: member states, records, loads
+//! * [`update`]: what is piggybacked: member states, records, loads, evidence, ranges
 //! * [`metadata`]: what a record says of its node beyond its address: services, agents, HTTP port
 //! * [`limits`]: every maximum in one place
 //!

@@ -1,0 +1,273 @@
+//! What datagrams carry piggybacked: member states, whole records, loads, evidence, ranges.
+//!
+//! Each update opens with a tag byte: its kind in the upper three bits; in the lower five the
+//! accuser's bucket, the state of a record, which of the rare kinds it is, or zero. Updates fill the
+//! rest of a datagram, one after the other; a reader that meets a kind it does not know rejects the
+//! datagram, so new kinds need a new version or an extension.
+//!
+//! Owns states and loads, and which kind of update is which. [`Record`], [`Evidence`] and [`Range`]
+//! have a file each.
+
+mod evidence;
+mod range;
+mod record;
+
+use bincode::{Decode, Encode};
+
+pub use self::evidence::{BALLOT_BYTES, Ballot, Evidence};
+pub use self::range::{Content, Entry, PARTS, Range};
+pub use self::record::Record;
+use crate::codec;
+use crate::id::ShortId;
+
+/// One piece of news about one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update<'a> {
+    /// Alive, suspect, dead or left. 8 bytes while generation and incarnation are below 251.
+    State(StateUpdate),
+    /// Everything about a member, enough to insert it. About 100 bytes.
+    Record(Record<'a>),
+    /// How busy a member is. About 11 bytes.
+    Load {
+        /// The member.
+        id: ShortId,
+        /// Its generation; a load of an older one is worth nothing.
+        generation: u32,
+        /// Counts the loads a member announced within its generation; the highest is the newest.
+        sequence: u32,
+        /// The load.
+        load: Load,
+    },
+    /// Why a member was declared dead. About 25 bytes and 8 for each ballot.
+    Evidence(Evidence<'a>),
+    /// How the sender's view of a range of ids looks; for finding out where two views differ. 262
+    /// bytes with digests, 7 before a list.
+    Range(Range<'a>),
+    /// A line of the list announced by the range before it. 10 bytes while numbers are small, and
+    /// one to five more of a member that is gone.
+    Entry(Entry),
+}
+
+/// A claim about the state of a member at an incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateUpdate {
+    /// The member.
+    pub id: ShortId,
+    /// What is claimed.
+    pub state: State,
+    /// Who claims it, for `suspect` and `dead`: tells independent accusers apart. Bucket 0 else.
+    pub accuser: Bucket,
+    /// The generation that is meant.
+    pub generation: u32,
+    /// The incarnation that is meant.
+    pub incarnation: u32,
+}
+
+/// The state of a member. The order is that of precedence at equal incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// It answers, or nobody has doubted it.
+    Alive,
+    /// It did not answer somebody; it has a while to refute that.
+    Suspect,
+    /// It did not refute in time.
+    Dead,
+    /// It said goodbye.
+    Left,
+}
+
+/// A five-bit fingerprint of an accuser, so that confirmations of a suspicion can be counted
+/// without spending five bytes on each. Two accusers share one with probability 1/32; the only
+/// effect is that a suspicion lasts a little longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bucket(u8);
+
+impl Bucket {
+    /// The bucket of a member: the lowest five bits of its short id.
+    #[must_use]
+    pub const fn of(id: ShortId) -> Self {
+        let [.., last] = *id.as_bytes();
+        Self(last & TAG_BUCKET_MASK)
+    }
+
+    /// The number, 0 to 31.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    const fn from_tag(tag: u8) -> Self {
+        Self(tag & TAG_BUCKET_MASK)
+    }
+}
+
+/// How busy a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Load {
+    /// Agent runs in flight on the node.
+    pub active_requests: u32,
+    /// Processor use of the host, in percent.
+    pub cpu_percent: u8,
+    /// Memory use of the host, in percent.
+    pub memory_percent: u8,
+}
+
+const TAG_BUCKET_MASK: u8 = 0b0001_1111;
+const TAG_KIND_SHIFT: u32 = 5;
+const KIND_ALIVE: u8 = 0;
+const KIND_SUSPECT: u8 = 1;
+const KIND_DEAD: u8 = 2;
+const KIND_LEFT: u8 = 3;
+const KIND_RECORD: u8 = 4;
+const KIND_LOAD: u8 = 5;
+/// Kinds that are too rare for a tag of their own: the lower five bits say which.
+const KIND_OTHER: u8 = 6;
+
+const OTHER_EVIDENCE: u8 = 0;
+const OTHER_PARTS: u8 = 1;
+const OTHER_LIST: u8 = 2;
+const OTHER_ENTRY: u8 = 3;
+
+impl<'a> Update<'a> {
+    /// The member that the update is about; `None` if it is about many.
+    #[must_use]
+    pub const fn id(&self) -> Option<ShortId> {
+        Some(match self {
+            Self::State(update) => update.id,
+            Self::Record(record) => record.id.short(),
+            Self::Load { id, .. } => *id,
+            Self::Evidence(evidence) => evidence.subject.id,
+            Self::Entry(entry) => entry.subject.id,
+            Self::Range(_) => return None,
+        })
+    }
+
+    /// Takes one update off the front; `None` when the bytes are none.
+    pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let tag = *bytes.first()?;
+        Some(match tag >> TAG_KIND_SHIFT {
+            KIND_ALIVE | KIND_SUSPECT | KIND_DEAD | KIND_LEFT => {
+                Self::State(StateUpdate::take(bytes)?)
+            }
+            KIND_RECORD => Self::Record(Record::take(bytes)?),
+            KIND_LOAD => {
+                let (_, id, generation, sequence, load): (u8, _, _, _, _) = codec::take(bytes)?;
+                Self::Load { id, generation, sequence, load }
+            }
+            KIND_OTHER => {
+                let _tag: u8 = codec::take(bytes)?;
+                match tag & TAG_BUCKET_MASK {
+                    OTHER_EVIDENCE => Self::Evidence(Evidence::take(bytes)?),
+                    OTHER_PARTS => Self::Range(Range::take_parts(bytes)?),
+                    OTHER_LIST => Self::Range(Range::take_list(bytes)?),
+                    OTHER_ENTRY => Self::Entry(Entry::take(bytes)?),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Writes the update at the front of `room`; `None` when it does not fit.
+    pub(crate) fn put(&self, room: &mut [u8]) -> Option<usize> {
+        match self {
+            Self::State(update) => update.put(room),
+            Self::Record(record) => record.put(room),
+            Self::Load { id, generation, sequence, load } => {
+                codec::put(room, (KIND_LOAD << TAG_KIND_SHIFT, id, generation, sequence, load))
+            }
+            Self::Evidence(evidence) => evidence.put(room),
+            Self::Range(range) => range.put(room),
+            Self::Entry(entry) => entry.put(room),
+        }
+    }
+}
+
+const fn other(kind: u8) -> u8 {
+    (KIND_OTHER << TAG_KIND_SHIFT) | kind
+}
+
+impl StateUpdate {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let (tag, id, generation, incarnation) = codec::take(bytes)?;
+        Self::of_tag(tag, id, generation, incarnation)
+    }
+
+    fn put(&self, room: &mut [u8]) -> Option<usize> {
+        codec::put(room, (self.tag(), self.id, self.generation, self.incarnation))
+    }
+
+    const fn tag(&self) -> u8 {
+        let (kind, bucket) = match self.state {
+            State::Alive => (KIND_ALIVE, 0),
+            State::Suspect => (KIND_SUSPECT, self.accuser.number()),
+            State::Dead => (KIND_DEAD, self.accuser.number()),
+            State::Left => (KIND_LEFT, 0),
+        };
+        (kind << TAG_KIND_SHIFT) | bucket
+    }
+
+    fn of_tag(tag: u8, id: ShortId, generation: u32, incarnation: u32) -> Option<Self> {
+        let (state, accuser) = match tag >> TAG_KIND_SHIFT {
+            KIND_ALIVE => (State::Alive, Bucket::default()),
+            KIND_SUSPECT => (State::Suspect, Bucket::from_tag(tag)),
+            KIND_DEAD => (State::Dead, Bucket::from_tag(tag)),
+            KIND_LEFT => (State::Left, Bucket::default()),
+            _ => return None,
+        };
+        Some(Self { id, state, accuser, generation, incarnation })
+    }
+}
+
+impl State {
+    /// The number in a record or an entry, where suspect is not told from alive.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Alive | Self::Suspect => KIND_ALIVE,
+            Self::Dead => KIND_DEAD,
+            Self::Left => KIND_LEFT,
+        }
+    }
+
+    const fn of_number(number: u8) -> Option<Self> {
+        match number {
+            KIND_ALIVE => Some(Self::Alive),
+            KIND_DEAD => Some(Self::Dead),
+            KIND_LEFT => Some(Self::Left),
+            _ => None,
+        }
+    }
+}
+
+/// For how long a member has been gone travels only with those that are.
+fn take_age(state: State, bytes: &mut &[u8]) -> Option<u32> {
+    if state == State::Alive { Some(0) } else { codec::take(bytes) }
+}
+
+fn put_aged<T: Encode>(room: &mut [u8], fields: T, state: State, gone_for_s: u32) -> Option<usize> {
+    match state {
+        State::Alive | State::Suspect => codec::put(room, fields),
+        State::Dead | State::Left => codec::put(room, (fields, gone_for_s)),
+    }
+}
+
+/// The updates of a decoded datagram, one after the other.
+#[derive(Debug, Clone)]
+pub struct Updates<'a> {
+    /// Checked when the datagram was decoded: a whole number of updates.
+    bytes: &'a [u8],
+}
+
+impl<'a> Updates<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+}
+
+impl<'a> Iterator for Updates<'a> {
+    type Item = Update<'a>;
+
+    fn next(&mut self) -> Option<Update<'a>> {
+        if self.bytes.is_empty() { None } else { Update::take(&mut self.bytes) }
+    }
+}
