@@ -2,8 +2,12 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use astromesh_wire::limits::{DATAGRAM_BYTES_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
-use astromesh_wire::{Datagram, Encoder, Full, Message, Record, State, Update};
+use astromesh_wire::limits::{BALLOTS_MAX, DATAGRAM_BYTES_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
+use astromesh_wire::update::{BALLOT_BYTES, PARTS};
+use astromesh_wire::{
+    Content, Datagram, Encoder, Entry, Evidence, Full, Incarnation, Message, Range, Record, State,
+    Update, Vote,
+};
 use bytes::BytesMut;
 
 use crate::samples::{self, MEMBER, NODE, SENDER};
@@ -22,6 +26,11 @@ fn messages_take_the_bytes_that_their_documentation_says() {
     assert_eq!(bytes_of("nack"), 13);
     assert_eq!(bytes_of("gossip"), 11);
     assert_eq!(bytes_of("query"), 16);
+    assert_eq!(bytes_of("ping-wants-slot"), 22);
+    assert_eq!(bytes_of("ack-with-slot"), 19);
+    assert_eq!(bytes_of("solicit"), 20);
+    assert_eq!(bytes_of("vote-no"), 19);
+    assert_eq!(bytes_of("vote-abstain"), 19);
 }
 
 #[test]
@@ -33,6 +42,47 @@ fn updates_take_the_bytes_that_their_documentation_says() {
     // Id, numbers, address and lengths; the name and the metadata come on top.
     assert_eq!(bytes_of("record-ipv4") - empty, 29 + "worker-1".len() + 9);
     assert_eq!(bytes_of("record-ipv6") - empty, 41 + "worker-1".len());
+    // For how long it has been gone comes on top, here in one byte and in three.
+    assert_eq!(bytes_of("record-dead"), bytes_of("record-ipv4") + 1);
+    assert_eq!(bytes_of("record-left"), bytes_of("record-ipv4") + 3);
+    // The time for which the case was open takes three bytes; three ballots come on top.
+    assert_eq!(bytes_of("evidence") - empty, 23 + 3 * BALLOT_BYTES);
+    assert_eq!(bytes_of("range-parts") - empty, 262);
+    assert_eq!(bytes_of("range-list") - empty, 7 + 10 + 11 + 13);
+}
+
+#[test]
+fn numbers_at_their_end_take_the_bytes_that_the_specification_says() {
+    let subject = Incarnation { id: MEMBER, generation: u32::MAX, incarnation: u32::MAX };
+    let length = |message: &Message, update: Option<Update<'_>>| {
+        let mut buffer = BytesMut::new();
+        let mut encoder = Encoder::begin(&mut buffer, SENDER, message);
+        update.into_iter().for_each(|update| encoder.push(&update).unwrap());
+        encoder.finish(samples::cluster());
+        buffer.len()
+    };
+    assert_eq!(length(&Message::Solicit { subject, age_ms: u16::MAX }, None), 28);
+    assert_eq!(length(&Message::Vote { subject, vote: Vote::Alive }, None), 27);
+
+    let gone_for_s = u32::MAX;
+    let entry = Entry { subject, state: State::Alive, revision: u32::MAX, gone_for_s: 0 };
+    let dead = Entry { state: State::Dead, gone_for_s, ..entry };
+    let evidence = Evidence {
+        subject,
+        accuser: SENDER,
+        rule: 1,
+        open_ms: u32::MAX,
+        decided_ms_ago: u32::MAX,
+        tries: u8::MAX,
+        helpers: u8::MAX,
+        nacks: u8::MAX,
+        health: u8::MAX,
+        ballots: &[0xff; BALLOTS_MAX * BALLOT_BYTES],
+    };
+    let update_length = |update| length(&Message::Gossip, Some(update)) - 11;
+    assert_eq!(update_length(Update::Entry(entry)), 22);
+    assert_eq!(update_length(Update::Entry(dead)), 27);
+    assert_eq!(update_length(Update::Evidence(evidence)), 165);
 }
 
 #[test]
@@ -54,8 +104,8 @@ fn one_datagram_carries_148_dead_updates() {
 fn largest<'a>(name: &'a str, metadata: &'a [u8]) -> Update<'a> {
     Update::Record(Record {
         id: NODE,
-        state: State::Alive,
-        gone_for_s: 0,
+        state: State::Dead,
+        gone_for_s: u32::MAX,
         generation: u32::MAX,
         incarnation: u32::MAX,
         revision: u32::MAX,
@@ -70,12 +120,12 @@ fn largest_record_fits_beside_the_largest_message() {
     let name = "n".repeat(NAME_BYTES_MAX);
     let metadata = [0; METADATA_BYTES_MAX];
     let record = largest(&name, &metadata);
-    let ping =
-        Message::Ping { target: MEMBER, sequence: u16::MAX, digest: u32::MAX, wants_slot: false };
+    let subject = Incarnation { id: MEMBER, generation: u32::MAX, incarnation: u32::MAX };
+    let solicit = Message::Solicit { subject, age_ms: u16::MAX };
     let mut buffer = BytesMut::new();
-    let mut encoder = Encoder::begin(&mut buffer, SENDER, &ping);
+    let mut encoder = Encoder::begin(&mut buffer, SENDER, &solicit);
     encoder.push(&record).unwrap();
-    assert_eq!(encoder.room(), 59);
+    assert_eq!(encoder.room(), 48);
     encoder.finish(samples::cluster());
     let datagram = Datagram::decode(&buffer, samples::cluster()).unwrap();
     assert!(datagram.updates().eq([record]));
@@ -91,6 +141,59 @@ fn record_that_no_reader_would_accept_is_not_written() {
     assert_eq!(encoder.push(&largest("", &metadata)), Err(Full));
     encoder.finish(samples::cluster());
     assert_eq!(buffer.len(), bytes_of("gossip"));
+}
+
+/// Whether an update is written, and how long the datagram is then.
+fn pushed(update: &Update<'_>) -> (Result<(), Full>, usize) {
+    let mut buffer = BytesMut::new();
+    let mut encoder = Encoder::begin(&mut buffer, SENDER, &Message::Gossip);
+    let result = encoder.push(update);
+    encoder.finish(samples::cluster());
+    (result, buffer.len())
+}
+
+#[test]
+fn range_that_no_reader_would_accept_is_not_written() {
+    for (prefix, bits) in [(0, 33), (1, 31), (0x8000_0000, 0), (u32::MAX, u8::MAX)] {
+        for content in [Content::List(0), Content::Parts(&[0; PARTS * 4])] {
+            let range = Update::Range(Range { prefix, bits, content });
+            assert_eq!(pushed(&range), (Err(Full), 11), "{range:?}");
+        }
+    }
+}
+
+#[test]
+fn evidence_that_no_reader_would_accept_is_not_written() {
+    let sample = samples::all().into_iter().find(|sample| sample.name == "evidence").unwrap();
+    let Update::Evidence(evidence) = sample.updates[0] else { panic!("evidence") };
+    for length in [1, 7, BALLOT_BYTES + 1, (BALLOTS_MAX + 1) * BALLOT_BYTES] {
+        let ballots = vec![0; length];
+        let update = Update::Evidence(Evidence { ballots: &ballots, ..evidence });
+        assert_eq!(pushed(&update), (Err(Full), 11), "{length} bytes of ballots");
+    }
+}
+
+#[test]
+fn suspect_in_an_entry_is_written_as_alive_and_the_living_are_not_gone() {
+    let mut buffer = BytesMut::new();
+    for state in [State::Suspect, State::Alive] {
+        let mut encoder = Encoder::begin(&mut buffer, SENDER, &Message::Gossip);
+        encoder.push(&samples::entry(0x22, state, 90)).unwrap();
+        encoder.finish(samples::cluster());
+        let datagram = Datagram::decode(&buffer, samples::cluster()).unwrap();
+        assert!(datagram.updates().eq([samples::entry(0x22, State::Alive, 0)]));
+    }
+}
+
+#[test]
+fn one_datagram_carries_a_list_of_118_entries() {
+    let mut buffer = BytesMut::new();
+    let mut encoder = Encoder::begin(&mut buffer, SENDER, &Message::Gossip);
+    let list = Range { prefix: 0, bits: 0, content: Content::List(118) };
+    encoder.push(&Update::Range(list)).unwrap();
+    let entry = samples::entry(0x22, State::Alive, 0);
+    let entries = std::iter::repeat_with(|| encoder.push(&entry)).take_while(Result::is_ok).count();
+    assert_eq!(entries, 118);
 }
 
 #[test]

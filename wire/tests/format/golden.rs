@@ -2,14 +2,20 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p astromesh-wire` rewrites `wire/tests/golden`. A file that is
 //! already released never changes: that would be a new version of the protocol. Each file is also
-//! quoted, whole, by `docs/wire-protocol.md`.
+//! quoted, whole, by `docs/wire-protocol.md`. Files named `version-1-` are kept as they were then.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use astromesh_wire::{Datagram, Message, Metadata, State, Update};
+use astromesh_wire::{Ballot, Datagram, Message, Metadata, Rejection, State, Update};
 
 use crate::samples::{self, Sample};
+
+/// Files of version 1: a ping and an ack with updates.
+const VERSION_1_EXAMPLES: usize = 2;
+
+/// Files beside those of [`samples::all`]: two that are only read, and two of metadata.
+const OTHER_EXAMPLES: usize = 4;
 
 /// Where the files are.
 fn directory() -> PathBuf {
@@ -119,7 +125,7 @@ fn integers_wider_than_needed_are_read() {
 #[test]
 fn bucket_of_an_update_without_accuser_is_ignored() {
     for (kind, state) in [(0, State::Alive), (3, State::Left)] {
-        let mut content = vec![0xa1, 5, 1, 1, 1, 1, 1];
+        let mut content = vec![0xa2, 5, 1, 1, 1, 1, 1];
         content.extend([(kind << 5) | 0x1f, 2, 2, 2, 2, 2, 3, 1]);
         let bytes = samples::with_checksum(&content);
         let datagram = Datagram::decode(&bytes, samples::cluster()).unwrap();
@@ -128,6 +134,54 @@ fn bucket_of_an_update_without_accuser_is_ignored() {
         };
         assert_eq!((update.state, update.accuser.number()), (state, 0));
     }
+}
+
+#[test]
+fn ballots_are_their_golden_bytes_and_back() {
+    let bytes: Vec<u8> = samples::ballots().into_iter().flat_map(Ballot::to_bytes).collect();
+    assert_eq!(bytes, samples::BALLOTS);
+    let sample = samples::all().into_iter().find(|sample| sample.name == "evidence").unwrap();
+    let (bytes, _) = sample.encode();
+    let (_, updates) = decode(&bytes);
+    let [Update::Evidence(evidence)] = updates[..] else { panic!("one evidence") };
+    assert!(evidence.ballots().eq(samples::ballots()));
+}
+
+#[test]
+fn vote_of_a_ballot_that_has_no_name_here_is_silence() {
+    let mut content = vec![0xa2, 5, 1, 1, 1, 1, 1];
+    content.extend([0xc0, 2, 2, 2, 2, 2, 3, 1, 1, 1, 1, 1, 1, 1, 9, 9, 2, 3, 1, 0, 1]);
+    content.extend([3, 3, 3, 3, 3, 0x77, 0, 5]);
+    let bytes = samples::with_checksum(&content);
+    let datagram = Datagram::decode(&bytes, samples::cluster()).unwrap();
+    let Some(Update::Evidence(evidence)) = datagram.updates().next() else {
+        panic!("evidence");
+    };
+    let votes: Vec<_> = evidence.ballots().map(|ballot| ballot.vote).collect();
+    assert_eq!(votes, [None]);
+}
+
+#[test]
+fn digests_of_a_range_are_read_in_their_order_and_a_list_has_none() {
+    let digests = |name: &str| -> Vec<u32> {
+        let sample = samples::all().into_iter().find(|sample| sample.name == name).unwrap();
+        let Update::Range(range) = sample.updates[0] else { panic!("a range") };
+        range.content.digests().collect()
+    };
+    let expected: Vec<u32> = (0..64).map(|part| part * 0x0101_0101).collect();
+    assert_eq!(digests("range-parts"), expected);
+    assert!(digests("range-list").is_empty());
+}
+
+#[test]
+fn examples_of_version_1_are_told_to_be_of_version_1() {
+    let mut seen = 0;
+    for (name, bytes) in files().into_iter().filter(|(name, _)| name.starts_with("version-1-")) {
+        let rejection = Datagram::decode(&bytes, samples::cluster()).unwrap_err();
+        assert_eq!(rejection, Rejection::Version(1), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, VERSION_1_EXAMPLES);
 }
 
 #[test]
@@ -168,7 +222,8 @@ fn specification_quotes_every_golden_file() {
         );
         quoted += 1;
     }
-    assert_eq!(quoted, samples::all().len() + 4, "a golden file without a test, or the reverse");
+    let expected = samples::all().len() + OTHER_EXAMPLES + VERSION_1_EXAMPLES;
+    assert_eq!(quoted, expected, "a golden file without a test, or the reverse");
 }
 
 fn ping() -> Sample {

@@ -5,9 +5,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Agents, Bucket, ClusterTag, Encoder, Load, Message, Metadata, NodeId, Record, Service, ShortId,
-    State, StateUpdate, Update,
+    Agents, Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load,
+    Message, Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -76,8 +77,8 @@ fn state(state: State, generation: u32, incarnation: u32) -> Update<'static> {
     Update::State(StateUpdate { id: MEMBER, state, accuser, generation, incarnation })
 }
 
-fn record(address: SocketAddr, metadata: &'static [u8]) -> Update<'static> {
-    Update::Record(Record {
+fn record(address: SocketAddr, metadata: &'static [u8]) -> Record<'static> {
+    Record {
         id: NODE,
         state: State::Alive,
         gone_for_s: 0,
@@ -87,7 +88,7 @@ fn record(address: SocketAddr, metadata: &'static [u8]) -> Update<'static> {
         address,
         name: "worker-1",
         metadata,
-    })
+    }
 }
 
 /// Port 8000, services `api` and `agents`, agents `a` and `b`: what [`listed`] encodes to.
@@ -111,6 +112,8 @@ pub(crate) fn elsewhere() -> Metadata {
 pub(crate) fn all() -> Vec<Sample> {
     let mut samples = messages();
     samples.extend(updates());
+    samples.extend(records());
+    samples.extend(about_views());
     samples.push(Sample {
         name: "ack-with-updates",
         about: "ack that carries two updates: suspect with bucket 17, and a load",
@@ -141,18 +144,45 @@ fn messages() -> Vec<Sample> {
         plain("nack", "nack: sequence 500", Message::Nack { sequence: 500 }),
         plain("gossip", "gossip without an update: the shortest datagram", Message::Gossip),
         plain("query", "query: subject 22..", Message::Query { subject: MEMBER }),
+        plain(
+            "ping-wants-slot",
+            "ping: the same, and the sender wants to know its slot",
+            Message::Ping { target: MEMBER, sequence: 7, digest: 0xdead_beef, wants_slot: true },
+        ),
+        plain(
+            "ack-with-slot",
+            "ack: the same, and the next ping is wanted in 1,500 ms",
+            Message::Ack { sequence: 7, digest: 0xdead_beef, slot_ms: Some(1_500) },
+        ),
+        plain(
+            "solicit",
+            "solicit: subject 22.. at generation 3, incarnation 1, accused for 800 ms",
+            Message::Solicit { subject: subject(3, 1), age_ms: 800 },
+        ),
+        plain(
+            "vote-no",
+            "vote: no, about subject 22.. at generation 3, incarnation 1",
+            Message::Vote { subject: subject(3, 1), vote: Vote::No },
+        ),
+        plain(
+            "vote-alive",
+            "vote: alive, about generation 300 (in three bytes), incarnation 70,000 (in five)",
+            Message::Vote { subject: subject(300, 70_000), vote: Vote::Alive },
+        ),
+        plain(
+            "vote-abstain",
+            "vote: abstain, about subject 22.. at generation 3, incarnation 1",
+            Message::Vote { subject: subject(3, 1), vote: Vote::Abstain },
+        ),
     ]
 }
 
+/// A gossip with nothing but this.
+fn gossip(name: &'static str, about: &'static str, update: Update<'static>) -> Sample {
+    Sample { name, about, message: Message::Gossip, updates: vec![update] }
+}
+
 fn updates() -> Vec<Sample> {
-    let gossip = |name, about, update| Sample {
-        name,
-        about,
-        message: Message::Gossip,
-        updates: vec![update],
-    };
-    let ipv4 = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 8_000));
-    let ipv6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), 8_000));
     vec![
         gossip(
             "alive",
@@ -166,18 +196,129 @@ fn updates() -> Vec<Sample> {
         ),
         gossip("dead", "dead: accuser bucket 17, generation 3, incarnation 1", dead()),
         gossip("left", "left: generation 3, incarnation 1", state(State::Left, 3, 1)),
+        gossip("load", "load: generation 3, sequence 9, 2 requests, CPU 35 %, memory 60 %", load()),
+        gossip(
+            "evidence",
+            "evidence: rule 1, open for 4,200 ms, decided 250 ms ago, 2 tries, 3 helpers, 1 nack, \
+             health 0; ballots 33.. no after 900 ms, 44.. abstain after 1,100 ms, 55.. silent",
+            evidence(),
+        ),
+    ]
+}
+
+fn records() -> Vec<Sample> {
+    let ipv4 = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 8_000));
+    let ipv6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), 8_000));
+    let alive = record(ipv4, METADATA);
+    vec![
         gossip(
             "record-ipv4",
             "record: generation 3, incarnation 0, revision 1, 192.0.2.7:8000, worker-1, metadata",
-            record(ipv4, METADATA),
+            Update::Record(alive),
         ),
         gossip(
             "record-ipv6",
             "record: the same at [2001:db8::7]:8000, without metadata",
-            record(ipv6, &[]),
+            Update::Record(record(ipv6, &[])),
         ),
-        gossip("load", "load: generation 3, sequence 9, 2 requests, CPU 35 %, memory 60 %", load()),
+        gossip(
+            "record-dead",
+            "record: the first one again, dead for 90 s",
+            Update::Record(Record { state: State::Dead, gone_for_s: 90, ..alive }),
+        ),
+        gossip(
+            "record-left",
+            "record: the first one again, left 300 s ago (in three bytes)",
+            Update::Record(Record { state: State::Left, gone_for_s: 300, ..alive }),
+        ),
     ]
+}
+
+fn about_views() -> Vec<Sample> {
+    let list = Range { prefix: 0xa8c0_0000, bits: 12, content: Content::List(3) };
+    vec![
+        gossip(
+            "range-parts",
+            "range: the ids whose hash starts with 1010 10, digest n n n n of each part n",
+            Update::Range(Range {
+                prefix: 0xa800_0000,
+                bits: 6,
+                content: Content::Parts(&DIGESTS),
+            }),
+        ),
+        Sample {
+            name: "range-list",
+            about: "range 1010 1000 1100 with three entries: alive; dead for 90 s; left 300 s ago",
+            message: Message::Gossip,
+            updates: vec![
+                Update::Range(list),
+                entry(0x22, State::Alive, 0),
+                entry(0x33, State::Dead, 90),
+                entry(0x44, State::Left, 300),
+            ],
+        },
+    ]
+}
+
+/// Four times its number for each part.
+const DIGESTS: [u8; PARTS * 4] = {
+    let mut digests = [0; PARTS * 4];
+    let mut index: u8 = 0;
+    // A constant cannot iterate; the last index is 255.
+    loop {
+        digests[index as usize] = index / 4;
+        if index == u8::MAX {
+            break digests;
+        }
+        index += 1;
+    }
+};
+
+/// A line about the member whose id repeats `byte`.
+pub(crate) fn entry(byte: u8, state: State, gone_for_s: u32) -> Update<'static> {
+    let id = ShortId::from_bytes([byte; 5]);
+    let subject = Incarnation { id, generation: 3, incarnation: 1 };
+    Update::Entry(Entry { subject, state, revision: 2, gone_for_s })
+}
+
+/// What [`ballots`] encode to.
+pub(crate) const BALLOTS: [u8; 24] = [
+    0x33, 0x33, 0x33, 0x33, 0x33, 0x00, 0x03, 0x84, // no after 900 ms
+    0x44, 0x44, 0x44, 0x44, 0x44, 0x02, 0x04, 0x4c, // abstain after 1,100 ms
+    0x55, 0x55, 0x55, 0x55, 0x55, 0xff, 0x00, 0x00, // silent
+];
+
+/// The ballots of [`evidence`].
+pub(crate) fn ballots() -> [Ballot; 3] {
+    let ballot = |byte, vote, after_ms| {
+        let voter = ShortId::from_bytes([byte; 5]);
+        Ballot { voter, vote, after_ms }
+    };
+    [
+        ballot(0x33, Some(Vote::No), 900),
+        ballot(0x44, Some(Vote::Abstain), 1_100),
+        ballot(0x55, None, 0),
+    ]
+}
+
+fn evidence() -> Update<'static> {
+    Update::Evidence(Evidence {
+        subject: subject(3, 1),
+        accuser: SENDER,
+        rule: 1,
+        open_ms: 4_200,
+        decided_ms_ago: 250,
+        tries: 2,
+        helpers: 3,
+        nacks: 1,
+        health: 0,
+        ballots: &BALLOTS,
+    })
+}
+
+/// [`MEMBER`] at an incarnation.
+const fn subject(generation: u32, incarnation: u32) -> Incarnation {
+    Incarnation { id: MEMBER, generation, incarnation }
 }
 
 fn load() -> Update<'static> {

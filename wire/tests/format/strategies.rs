@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
-use astromesh_wire::limits::{METADATA_BYTES_MAX, NAME_BYTES_MAX};
+use astromesh_wire::limits::{BALLOTS_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
+use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Agents, Bucket, Load, Message, Metadata, NodeId, Record, Service, ShortId, State, StateUpdate,
-    Update,
+    Agents, Ballot, Bucket, Content, Entry, Evidence, Incarnation, Load, Message, Metadata, NodeId,
+    Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -42,22 +43,40 @@ fn number() -> impl Strategy<Value = u32> {
 }
 
 pub(crate) fn message() -> impl Strategy<Value = Message> {
-    let ids = (short_id(), any::<u16>(), any::<u32>());
-    (0..6, ids).prop_map(|(kind, (id, sequence, digest))| match kind {
-        0 => Message::Ping { target: id, sequence, digest, wants_slot: false },
-        1 => Message::Ack { sequence, digest, slot_ms: None },
+    let probes = (0..6, short_id(), any::<u16>(), any::<u32>(), any::<Option<u16>>());
+    let probes = probes.prop_map(|(kind, id, sequence, digest, slot_ms)| match kind {
+        0 => Message::Ping { target: id, sequence, digest, wants_slot: slot_ms.is_some() },
+        1 => Message::Ack { sequence, digest, slot_ms },
         2 => Message::PingReq { target: id, sequence },
         3 => Message::Nack { sequence },
         4 => Message::Gossip,
         _ => Message::Query { subject: id },
+    });
+    let solicit = (incarnation(), any::<u16>())
+        .prop_map(|(subject, age_ms)| Message::Solicit { subject, age_ms });
+    let vote = (incarnation(), vote()).prop_map(|(subject, vote)| Message::Vote { subject, vote });
+    prop_oneof![6 => probes, 1 => solicit, 1 => vote]
+}
+
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    (short_id(), number(), number()).prop_map(|(id, generation, incarnation)| Incarnation {
+        id,
+        generation,
+        incarnation,
     })
 }
 
-/// What an [`Update`] is made of; it owns what a record borrows.
+fn vote() -> impl Strategy<Value = Vote> {
+    prop_oneof![Just(Vote::No), Just(Vote::Alive), Just(Vote::Abstain)]
+}
+
+/// What an [`Update`] is made of; it owns what records, evidence and ranges borrow.
 #[derive(Debug, Clone)]
 pub(crate) enum Piece {
     Plain(Update<'static>),
     Record(Record<'static>, String, Vec<u8>),
+    Evidence(Evidence<'static>, Vec<u8>),
+    Parts { prefix: u32, bits: u8, digests: [u8; PARTS * 4] },
 }
 
 impl Piece {
@@ -67,12 +86,26 @@ impl Piece {
             Self::Record(record, name, metadata) => {
                 Update::Record(Record { name, metadata, ..*record })
             }
+            Self::Evidence(evidence, ballots) => {
+                Update::Evidence(Evidence { ballots, ..*evidence })
+            }
+            Self::Parts { prefix, bits, digests } => {
+                let content = Content::Parts(digests);
+                Update::Range(Range { prefix: *prefix, bits: *bits, content })
+            }
         }
     }
 }
 
 pub(crate) fn piece() -> impl Strategy<Value = Piece> {
-    prop_oneof![20 => state(), 1 => record(), 3 => load()]
+    prop_oneof![
+        20 => state(),
+        1 => record(),
+        3 => load(),
+        1 => evidence(),
+        1 => range(),
+        3 => entry(),
+    ]
 }
 
 fn state() -> impl Strategy<Value = Piece> {
@@ -95,13 +128,20 @@ fn record() -> impl Strategy<Value = Piece> {
     });
     let metadata = prop::collection::vec(any::<u8>(), 0..=METADATA_BYTES_MAX);
     let address = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
-    (any::<[u8; 16]>(), number(), number(), number(), address, name, metadata).prop_map(
-        |(id, generation, incarnation, revision, address, name, metadata)| {
-            let id = NodeId::from_bytes(id);
+    let numbers = (number(), number(), number());
+    (any::<[u8; 16]>(), gone(), numbers, address, name, metadata).prop_map(
+        |(
+            id,
+            (state, gone_for_s),
+            (generation, incarnation, revision),
+            address,
+            name,
+            metadata,
+        )| {
             let record = Record {
-                id,
-                state: State::Alive,
-                gone_for_s: 0,
+                id: NodeId::from_bytes(id),
+                state,
+                gone_for_s,
                 generation,
                 incarnation,
                 revision,
@@ -110,6 +150,65 @@ fn record() -> impl Strategy<Value = Piece> {
                 metadata: &[],
             };
             Piece::Record(record, name, metadata)
+        },
+    )
+}
+
+/// The state of a record or an entry, and for how long it has been gone.
+fn gone() -> impl Strategy<Value = (State, u32)> {
+    let gone = prop_oneof![Just(State::Dead), Just(State::Left)];
+    prop_oneof![Just((State::Alive, 0)), (gone, number())]
+}
+
+fn entry() -> impl Strategy<Value = Piece> {
+    (incarnation(), gone(), number()).prop_map(|(subject, (state, gone_for_s), revision)| {
+        Piece::Plain(Update::Entry(Entry { subject, state, revision, gone_for_s }))
+    })
+}
+
+/// A prefix of any length, with parts or the head of a list.
+fn range() -> impl Strategy<Value = Piece> {
+    let place = (any::<u32>(), 0..=32_u8).prop_map(|(prefix, bits)| {
+        let beyond = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+        (prefix & !beyond, bits)
+    });
+    // Sixteen digests, four times over: 64 random ones would be most of the time of a property.
+    let parts = (place.clone(), any::<[[u8; 32]; 2]>()).prop_map(|((prefix, bits), digests)| {
+        let digests = digests.concat().repeat(4).try_into().unwrap();
+        Piece::Parts { prefix, bits, digests }
+    });
+    let list = (place, any::<u8>()).prop_map(|((prefix, bits), count)| {
+        Piece::Plain(Update::Range(Range { prefix, bits, content: Content::List(count) }))
+    });
+    prop_oneof![parts, list]
+}
+
+/// What some observers said.
+pub(crate) fn ballots() -> impl Strategy<Value = Vec<Ballot>> {
+    let ballot = (short_id(), prop::option::of(vote()), any::<u16>())
+        .prop_map(|(voter, vote, after_ms)| Ballot { voter, vote, after_ms });
+    prop::collection::vec(ballot, 0..=BALLOTS_MAX)
+}
+
+fn evidence() -> impl Strategy<Value = Piece> {
+    let own = any::<[u8; 5]>();
+    (incarnation(), short_id(), own, number(), number(), ballots()).prop_map(
+        |(subject, accuser, own, open_ms, decided_ms_ago, ballots)| {
+            let [rule, tries, helpers, nacks, health] = own;
+            let bytes = ballots.into_iter().flat_map(Ballot::to_bytes).collect();
+            let evidence = Evidence {
+                subject,
+                accuser,
+                rule,
+                open_ms,
+                decided_ms_ago,
+                tries,
+                helpers,
+                nacks,
+                health,
+                ballots: &[],
+            };
+            Piece::Evidence(evidence, bytes)
         },
     )
 }
