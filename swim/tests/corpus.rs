@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use astromesh_swim::OwnedRecord;
+use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Bucket, ClusterTag, Encoder, Load, Message, ShortId, State, StateUpdate, Update,
+    Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load, Message,
+    Range, Record, ShortId, State, StateUpdate, Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -41,8 +43,12 @@ impl Steps {
         encoder.finish(ClusterTag::of(CLUSTER));
         // The body writes the checksum itself.
         let content = &buffer[..buffer.len() - 4];
-        let length = u8::try_from(content.len()).unwrap();
-        assert!(length <= 0x7f, "longer ones come in tens of bytes");
+        let length = if content.len() <= 0x7f {
+            u8::try_from(content.len()).unwrap()
+        } else {
+            assert_eq!(content.len() % 10, 0, "longer ones come in tens of bytes");
+            0x80 | u8::try_from(content.len() / 10).unwrap()
+        };
         self.0.extend([(sender << 4) | 0x03, length]);
         self.0.extend_from_slice(content);
         self
@@ -60,6 +66,86 @@ fn short(number: u8) -> ShortId {
 fn state(number: u8, state: State, generation: u32, incarnation: u32) -> StateUpdate {
     let accuser = Bucket::of(short(2));
     StateUpdate { id: short(number), state, accuser, generation, incarnation }
+}
+
+/// The member with this number at its first generation.
+fn subject(number: u8, incarnation: u32) -> Incarnation {
+    Incarnation { id: short(number), generation: 1, incarnation }
+}
+
+/// Solicitations, votes and evidence: asked for and not, about members, strangers and this node.
+fn cases() -> Steps {
+    let solicit = |number| Message::Solicit { subject: subject(number, 0), age_ms: 800 };
+    let vote = |number, vote| Message::Vote { subject: subject(number, 0), vote };
+    let ballot = |number, vote, after_ms| Ballot { voter: short(number), vote, after_ms };
+    let ballots = [ballot(1, Some(Vote::No), 900), ballot(4, None, 0)];
+    let ballots: Vec<u8> = ballots.into_iter().flat_map(Ballot::to_bytes).collect();
+    let evidence = |number| Evidence {
+        subject: subject(number, 0),
+        accuser: short(2),
+        rule: 1,
+        open_ms: 4_200,
+        decided_ms_ago: u32::MAX,
+        tries: 2,
+        helpers: 3,
+        nacks: 1,
+        health: 0,
+        ballots: &ballots,
+    };
+    Steps::default()
+        .hear(1, solicit(3), &[])
+        .hear(1, solicit(9), &[])
+        .hear(1, solicit(0), &[])
+        .hear(9, solicit(3), &[])
+        .wait(30)
+        .hear(2, vote(3, Vote::No), &[])
+        .hear(4, vote(3, Vote::Abstain), &[])
+        .hear(9, vote(3, Vote::No), &[])
+        .hear(2, vote(0, Vote::No), &[])
+        .wait(20)
+        .hear(2, Message::Gossip, &[Update::Evidence(evidence(3))])
+        .told(2, state(3, State::Dead, 1, 0))
+        .hear(4, vote(3, Vote::Alive), &[Update::Evidence(evidence(3))])
+        .hear(2, Message::Gossip, &[Update::Evidence(evidence(9)), Update::Evidence(evidence(0))])
+        .wait(255)
+}
+
+/// Ranges, lists and records of the gone: whole, cut short, and of nobody that is known here.
+fn comparisons() -> Steps {
+    let digests = [0x5a; PARTS * 4];
+    let parts = Update::Range(Range { prefix: 0, bits: 0, content: Content::Parts(&digests) });
+    let list = |count| {
+        Update::Range(Range { prefix: 0x8000_0000, bits: 1, content: Content::List(count) })
+    };
+    let entry = |number, incarnation, state, gone_for_s| {
+        let subject = subject(number, incarnation);
+        Update::Entry(Entry { subject, state, revision: 1, gone_for_s })
+    };
+    let own = record(7);
+    let gone = |state, gone_for_s| Update::Record(Record { state, gone_for_s, ..own.borrow() });
+    let asks = Message::Ping { target: short(0), sequence: 7, digest: 1, wants_slot: true };
+    let answers = Message::Ack { sequence: 7, digest: 1, slot_ms: Some(u16::MAX) };
+    Steps::default()
+        .hear(1, asks, &[])
+        .hear(9, asks, &[])
+        .hear(1, answers, &[])
+        .hear(
+            1,
+            Message::Ping { target: short(0), sequence: 8, digest: 2, wants_slot: false },
+            &[parts],
+        )
+        .hear(
+            1,
+            Message::Gossip,
+            &[list(2), entry(3, 0, State::Alive, 0), entry(4, 0, State::Dead, 90)],
+        )
+        .hear(2, Message::Gossip, &[list(255), entry(9, 0, State::Alive, 0)])
+        .hear(2, Message::Gossip, &[list(0)])
+        .hear(3, Message::Gossip, &[entry(0, 9, State::Left, u32::MAX)])
+        .hear(9, Message::Gossip, &[entry(3, 9, State::Dead, 0)])
+        .hear(1, Message::Gossip, &[gone(State::Dead, 30)])
+        .hear(2, Message::Gossip, &[gone(State::Left, u32::MAX)])
+        .wait(100)
 }
 
 /// What a fuzzer would need long to stumble upon.
@@ -106,6 +192,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let silence = Steps::default().wait(255).stand_still(200).wait(255).wait(255).wait(255);
     let own_id = Steps::default().hear(0, ping, &[]);
     let rows = [
+        ("cases", cases()),
+        ("comparisons", comparisons()),
         ("doubts", doubts),
         ("news", news),
         ("numbers-at-their-end", numbers_end),
