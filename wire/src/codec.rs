@@ -9,6 +9,14 @@ use crate::limits::DATAGRAM_BYTES_MAX;
 const CONFIG: Configuration<BigEndian, Varint, Limit<DATAGRAM_BYTES_MAX>> =
     bincode::config::standard().with_big_endian().with_limit::<DATAGRAM_BYTES_MAX>();
 
+/// The largest number that is its own single byte.
+pub(crate) const ONE_BYTE_MAX: u8 = 250;
+
+/// A number as its single byte, `None` for those that need more.
+pub(crate) fn in_one_byte(number: u32) -> Option<u8> {
+    u8::try_from(number).ok().filter(|byte| *byte <= ONE_BYTE_MAX)
+}
+
 /// Takes one value off the front of `bytes`; on failure `bytes` is left as it was.
 ///
 /// Not for collections of more than bytes: bincode counts their elements by their size in memory

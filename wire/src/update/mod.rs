@@ -143,11 +143,20 @@ impl<'a> Update<'a> {
     }
 
     /// Takes one update off the front; `None` when the bytes are none.
+    #[inline]
     pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        match StateUpdate::take_short(bytes) {
+            Some(update) => Some(Self::State(update)),
+            None => Self::take_any(bytes),
+        }
+    }
+
+    fn take_any(bytes: &mut &'a [u8]) -> Option<Self> {
         let tag = *bytes.first()?;
         Some(match tag >> TAG_KIND_SHIFT {
             KIND_ALIVE | KIND_SUSPECT | KIND_DEAD | KIND_LEFT => {
-                Self::State(StateUpdate::take(bytes)?)
+                let (tag, id, generation, incarnation) = codec::take(bytes)?;
+                Self::State(StateUpdate::of_tag(tag, id, generation, incarnation)?)
             }
             KIND_RECORD => Self::Record(Record::take(bytes)?),
             KIND_LOAD => {
@@ -187,14 +196,32 @@ const fn other(kind: u8) -> u8 {
     (KIND_OTHER << TAG_KIND_SHIFT) | kind
 }
 
+/// Nearly every update of a busy mesh is one of these, and nearly all have small numbers: those are
+/// eight bytes in a row, which need no walk through the codec.
 impl StateUpdate {
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        let (tag, id, generation, incarnation) = codec::take(bytes)?;
-        Self::of_tag(tag, id, generation, incarnation)
+    /// `None`, and nothing taken, when the bytes are anything else than that.
+    #[inline]
+    fn take_short(bytes: &mut &[u8]) -> Option<Self> {
+        let (&[tag, a, b, c, d, e, generation, incarnation], rest) = bytes.split_first_chunk()?;
+        if generation > codec::ONE_BYTE_MAX || incarnation > codec::ONE_BYTE_MAX {
+            return None;
+        }
+        let id = ShortId::from_bytes([a, b, c, d, e]);
+        let update = Self::of_tag(tag, id, u32::from(generation), u32::from(incarnation))?;
+        *bytes = rest;
+        Some(update)
     }
 
     fn put(&self, room: &mut [u8]) -> Option<usize> {
-        codec::put(room, (self.tag(), self.id, self.generation, self.incarnation))
+        let tag = self.tag();
+        let numbers = (codec::in_one_byte(self.generation), codec::in_one_byte(self.incarnation));
+        let (Some(generation), Some(incarnation)) = numbers else {
+            return codec::put(room, (tag, self.id, self.generation, self.incarnation));
+        };
+        let [a, b, c, d, e] = *self.id.as_bytes();
+        let bytes = [tag, a, b, c, d, e, generation, incarnation];
+        *room.first_chunk_mut()? = bytes;
+        Some(bytes.len())
     }
 
     const fn tag(&self) -> u8 {
@@ -207,6 +234,7 @@ impl StateUpdate {
         (kind << TAG_KIND_SHIFT) | bucket
     }
 
+    #[inline]
     fn of_tag(tag: u8, id: ShortId, generation: u32, incarnation: u32) -> Option<Self> {
         let (state, accuser) = match tag >> TAG_KIND_SHIFT {
             KIND_ALIVE => (State::Alive, Bucket::default()),
@@ -267,7 +295,52 @@ impl<'a> Updates<'a> {
 impl<'a> Iterator for Updates<'a> {
     type Item = Update<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Update<'a>> {
         if self.bytes.is_empty() { None } else { Update::take(&mut self.bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Around each change of width, and the ends.
+    const NUMBERS: [u32; 11] = [0, 1, 249, 250, 251, 252, 255, 256, 65_535, 65_536, u32::MAX];
+
+    fn claims() -> impl Iterator<Item = (State, Bucket)> {
+        let buckets = (0..32).map(Bucket);
+        let accused = [State::Suspect, State::Dead].into_iter();
+        let accused = accused.flat_map(move |state| buckets.clone().map(move |it| (state, it)));
+        let unaccused = [State::Alive, State::Left].into_iter();
+        accused.chain(unaccused.map(|state| (state, Bucket::default())))
+    }
+
+    #[test]
+    fn state_update_is_the_same_bytes_as_through_the_codec_and_back() {
+        let id = ShortId::from_bytes([9, 8, 7, 6, 5]);
+        for (state, accuser) in claims() {
+            for (generation, incarnation) in
+                NUMBERS.iter().flat_map(|generation| NUMBERS.map(|it| (*generation, it)))
+            {
+                let update = StateUpdate { id, state, accuser, generation, incarnation };
+                let (mut ours, mut codecs) = ([0xee; 20], [0xee; 20]);
+                let written = Update::State(update).put(&mut ours);
+                let fields = (update.tag(), id, generation, incarnation);
+                assert_eq!(written, codec::put(&mut codecs, fields), "{update:?}");
+                assert_eq!(ours, codecs, "{update:?}");
+
+                let length = written.expect("16 bytes at most");
+                let (bytes, _) = ours.split_at(length);
+                let mut rest = bytes;
+                assert_eq!(Update::take(&mut rest), Some(Update::State(update)));
+                assert!(rest.is_empty());
+                // One byte less is too little, for the reader as for the writer.
+                let (mut cut, _) = bytes.split_at(length.saturating_sub(1));
+                assert_eq!(Update::take(&mut cut), None);
+                let (room, _) = codecs.split_at_mut(length.saturating_sub(1));
+                assert_eq!(Update::State(update).put(room), None);
+            }
+        }
     }
 }
