@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use astromesh::config::{
-    Advertise, LogLevel, Overrides, PROBLEMS_MAX, Problems, Runtime, load, schema,
+    Advertise, Detection, LogLevel, Overrides, PROBLEMS_MAX, Problems, Runtime, load, schema,
 };
 use astromesh_wire::Service;
 use tempfile::TempDir;
@@ -245,6 +245,33 @@ fn a_member_must_be_suspect_before_it_is_dead() {
     ] {
         let found = problems(&format!("spec: {{mesh: {mesh}}}"));
         assert_eq!(found, [format!("{expected} -> {remedy}")], "{name}");
+    }
+}
+
+#[test]
+fn deaths_are_decided_as_the_file_says() {
+    let evidence = |seconds| Detection::Evidence { floor: Duration::from_secs_f64(seconds) };
+    for (value, expected) in [
+        ("null", evidence(2.0)),
+        ("default", evidence(2.0)),
+        ("fast", evidence(0.0)),
+        ("patient", evidence(8.0)),
+        ("0.5", evidence(0.5)),
+        ("15", evidence(15.0)),
+        ("lifeguard", Detection::Lifeguard),
+    ] {
+        let text = format!("spec: {{mesh: {{detection: {value}}}}}");
+        assert_eq!(load_text(&text).unwrap().mesh.detection, expected, "{value}");
+    }
+    for (value, expected) in [
+        ("quick", "is no way to decide a death (got \"quick\")"),
+        ("61", "is out of range 0 to 60 seconds (got 61)"),
+        ("-1", "is out of range 0 to 60 seconds (got -1)"),
+        ("15.5", "15.5 s must be at most half of dead_timeout, 30 s (got 15.5)"),
+    ] {
+        let found = problems(&format!("spec: {{mesh: {{detection: {value}}}}}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(&format!("spec.mesh.detection: {expected}")), "{found:?}");
     }
 }
 

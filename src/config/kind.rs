@@ -11,7 +11,7 @@ use astromesh_wire::Service;
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::runtime::{Advertise, LogLevel};
+use super::runtime::{Advertise, Detection, LogLevel};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Services,
     /// `debug`, `info`, `warning` or `error`.
     LogLevel,
+    /// How deaths are decided: a name, or a number of seconds.
+    Detection,
 }
 
 /// What is wrong with a value, and what to do.
@@ -101,6 +103,9 @@ impl Kind {
             Self::BaseUrl => "URL, `http` or `https`".to_owned(),
             Self::BaseUrls { max } => format!("list of at most {max} URLs, `http` or `https`"),
             Self::Services => "list of services".to_owned(),
+            Self::Detection => {
+                "`fast`, `default`, `patient`, `lifeguard`, or seconds, 0 to 60".to_owned()
+            }
             Self::LogLevel => "`debug`, `info`, `warning` or `error`".to_owned(),
         }
     }
@@ -122,6 +127,7 @@ impl Kind {
             Self::BaseUrls { max } => return each(value, max, base_url),
             Self::Services => return each(value, Service::ALL.len(), service),
             Self::LogLevel => log_level(value).map(drop),
+            Self::Detection => detection(value).map(drop),
         };
         read.err().into_iter().collect()
     }
@@ -306,6 +312,22 @@ pub(super) fn service(value: &Value) -> Read<Service> {
     match value.as_str().and_then(|name| name.parse().ok()) {
         Some(service) => Ok(service),
         None => fault("is no service", format!("write one of {names}")),
+    }
+}
+
+/// How deaths are decided.
+pub(super) fn detection(value: &Value) -> Read<Detection> {
+    let floor = |seconds| Ok(Detection::Evidence { floor: Duration::from_secs_f64(seconds) });
+    let remedy = "write fast (0 s), default (2 s), patient (8 s), a number of seconds from 0 to 60, \
+                  or lifeguard";
+    match (value.as_str(), value.as_f64()) {
+        (Some("fast"), _) => floor(0.0),
+        (Some("default"), _) => floor(2.0),
+        (Some("patient"), _) => floor(8.0),
+        (Some("lifeguard"), _) => Ok(Detection::Lifeguard),
+        (_, Some(seconds)) if (0.0..=60.0).contains(&seconds) => floor(seconds),
+        (_, Some(_)) => fault("is out of range 0 to 60 seconds", remedy),
+        _ => fault("is no way to decide a death", remedy),
     }
 }
 

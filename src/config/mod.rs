@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use problem::{PROBLEMS_MAX, Problem, Problems};
-pub use runtime::{Advertise, Api, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel};
+pub use runtime::{
+    Advertise, Api, Detection, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel,
+};
 
 /// Where an installed package keeps its configuration.
 pub const SYSTEM_DIRECTORY: &str = "/etc/astromesh";

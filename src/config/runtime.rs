@@ -110,10 +110,24 @@ pub struct Mesh {
     pub gossip_interval: Duration,
     /// Members told in a gossip round, 1 to 64; default 3.
     pub gossip_fanout: usize,
+    /// How a death is decided; default by evidence, with a floor of 2 s.
+    pub detection: Detection,
     /// A silent member is suspect no later than this; default 15 s.
     pub failure_timeout: Duration,
     /// A silent member is dead no later than this; default 30 s. Longer than `failure_timeout`.
     pub dead_timeout: Duration,
+}
+
+/// How a death is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detection {
+    /// By the votes of fixed observers.
+    Evidence {
+        /// Standstills up to about this long are forgiven; at most 60 s.
+        floor: Duration,
+    },
+    /// By waiting for a refutation (SWIM with Lifeguard).
+    Lifeguard,
 }
 
 /// Where other nodes reach this one.
@@ -180,6 +194,7 @@ pub(super) fn build(
 ) -> Result<Runtime, Problems> {
     let mut check = Check::run(&file, document);
     check_timeouts(&mut check);
+    check_floor(&mut check);
     check.gathered.into_result()?;
 
     let values = Values { document };
@@ -235,6 +250,26 @@ fn check_timeouts(check: &mut Check<'_>) {
     } else {
         let what = format!("must be shorter than dead_timeout, {dead} s");
         check.add(FAILURE, check.document.at(FAILURE), &what, remedy);
+    }
+}
+
+/// A floor so long that a death could not be decided in time.
+fn check_floor(check: &mut Check<'_>) {
+    const DETECTION: &str = "spec.mesh.detection";
+    let values = Values { document: check.document };
+    let Some(value) = check.document.at(DETECTION) else { return };
+    let (Ok(Detection::Evidence { floor }), Some(dead)) =
+        (kind::detection(value), values.seconds_if_sound("spec.mesh.dead_timeout"))
+    else {
+        return;
+    };
+    if floor > dead / 2 {
+        let what = format!(
+            "{} s must be at most half of dead_timeout, {} s",
+            floor.as_secs_f64(),
+            dead.as_secs_f64()
+        );
+        check.add(DETECTION, Some(value), &what, "lower it, or raise dead_timeout");
     }
 }
 
@@ -322,6 +357,7 @@ impl Values<'_> {
             heartbeat_interval: self.seconds("spec.mesh.heartbeat_interval"),
             gossip_interval: self.seconds("spec.mesh.gossip_interval"),
             gossip_fanout: self.whole("spec.mesh.gossip_fanout"),
+            detection: self.read("spec.mesh.detection", kind::detection),
             failure_timeout: self.seconds("spec.mesh.failure_timeout"),
             dead_timeout: self.seconds("spec.mesh.dead_timeout"),
         }

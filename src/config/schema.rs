@@ -164,21 +164,31 @@ pub(super) const KEYS: &[Key] = &[
         "spec.mesh.gossip_fanout",
         Kind::Integer { min: 1, max: 64 },
         Is("3"),
-        "Members told in a gossip round.",
+        "Members told in a gossip round; under the evidence rule four at least.",
+    ),
+    key(
+        "spec.mesh.detection",
+        Kind::Detection,
+        Is("default"),
+        "How deaths are decided. `fast`, `default` and `patient` let fixed observers vote and declare \
+         a member dead after its first failed probe and 0, 2 or 8 s, in which it may answer after \
+         all; a number sets these seconds. Standstills up to about so long are forgiven: `fast` is \
+         only for hosts that never stall. `lifeguard` waits for a refutation instead, as older \
+         systems do. At most half of `spec.mesh.dead_timeout`. Use the same on all nodes.",
     ),
     key(
         "spec.mesh.failure_timeout",
         SECONDS,
         Is("15"),
-        "With `spec.mesh.dead_timeout`: a suspicion lasts no longer than the difference of the two. A \
-         silent member is suspect after a second or two, usually far below this.",
+        "A silent member is suspect no later than this; usually after a second or two. With \
+         `lifeguard` a suspicion lasts no longer than `spec.mesh.dead_timeout` less this.",
     ),
     key(
         "spec.mesh.dead_timeout",
         SECONDS,
         Is("30"),
-        "See `spec.mesh.failure_timeout`, than which it must be longer. By default a silent member \
-         of a small mesh is dead after some five seconds, usually far below this.",
+        "A silent member is dead no later than this, in the view of a node that reaches nobody either; \
+         usually after some three seconds. Longer than `spec.mesh.failure_timeout`.",
     ),
     key("spec.defaults", Kind::Section, Is("{}"), "Defaults for agents."),
     key("spec.defaults.orchestration", Kind::Section, Is("{}"), "Defaults for their runs."),

@@ -41,6 +41,8 @@ pub struct DetectorConfig {
     /// How a death is decided. By evidence, with a floor of 2 s. The other fields are for
     /// [`Rule::Lifeguard`].
     pub rule: Rule,
+    /// Under the evidence rule: no floor grows beyond this for a member that keeps coming back. 32 s.
+    pub floor_max: Duration,
     /// A suspicion lasts at least `suspicion_multiplier * max(1, log10(members))` seconds. 3.
     pub suspicion_multiplier: u32,
     /// Without confirmation it lasts this many times longer. 2.
@@ -57,6 +59,7 @@ impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
             rule: Rule::Evidence { floor: Duration::from_secs(2) },
+            floor_max: Duration::from_secs(32),
             suspicion_multiplier: 3,
             suspicion_max_multiplier: 2,
             confirmations: 3,

@@ -401,7 +401,8 @@ impl Engine {
     fn floor_for(&self, now: Instant, subject: Incarnation) -> Duration {
         let base = self.evidence_floor().unwrap_or_default();
         let floor = floor_in(self.table.ring().len(), base);
-        self.evidence.damping.floor(now, subject.id, subject.generation, floor)
+        let longest = self.config.detector.floor_max;
+        self.evidence.damping.floor(now, subject.id, subject.generation, (floor, longest))
     }
 
     /// Declares the accused dead if it is time and the votes suffice.

@@ -15,9 +15,6 @@ pub const MEMORY: Duration = Duration::from_secs(30 * 60);
 /// Returned members that are remembered; the oldest is forgotten first.
 pub const REMEMBERED_MAX: usize = 4_096;
 
-/// No floor grows beyond this by damping.
-pub const FLOOR_MAX: Duration = Duration::from_secs(32);
-
 /// A floor below this is raised to it before it is multiplied.
 pub const FLOOR_BASE: Duration = Duration::from_millis(500);
 
@@ -48,16 +45,23 @@ impl Damping {
         self.returns.insert(id, Returns { count, last_at: now, generation });
     }
 
-    /// The floor for this member: four times as long after its first return, then sixteen times.
+    /// The floor for this member: four times as long after its first return, then sixteen times, but
+    /// no longer than `longest`.
     #[must_use]
-    pub fn floor(&self, now: Instant, id: ShortId, generation: u32, floor: Duration) -> Duration {
+    pub fn floor(
+        &self,
+        now: Instant,
+        id: ShortId,
+        generation: u32,
+        (floor, longest): (Duration, Duration),
+    ) -> Duration {
         let known = self.returns.get(&id).filter(|known| known.holds(now, generation));
         let factor = match known.map_or(0, |known| known.count) {
             0 => return floor,
             1 => 4,
             _ => 16,
         };
-        (floor.max(FLOOR_BASE) * factor).min(FLOOR_MAX).max(floor)
+        (floor.max(FLOOR_BASE) * factor).min(longest).max(floor)
     }
 }
 
