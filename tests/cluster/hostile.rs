@@ -83,13 +83,13 @@ async fn bad_datagrams_are_counted_by_reason_and_not_answered() {
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let to = (node.spec.host.clone(), node.spec.port);
     // A ping with a checksum that no cluster has twice, and one that looks like another cluster's.
-    let mut damaged = vec![0xA1, 1, 1, 2, 3, 4, 5, 9, 9, 9, 9, 9, 0, 1, 0, 0, 0, 0];
+    let mut damaged = vec![0xA2, 1, 1, 2, 3, 4, 5, 9, 9, 9, 9, 9, 0, 1, 0, 0, 0, 0];
     damaged.extend([1, 2, 3, 4]);
     let cases: [(&str, &[u8], usize); 6] = [
         ("rejected_garbage", b"GET / HTTP/1.1\r\n\r\n", 1),
-        ("rejected_truncated", &[0xA1, 1, 1], 1),
-        ("rejected_version", &[0xA2; 40], 1),
-        ("rejected_oversize", &[0xA1; 1_400], 1),
+        ("rejected_truncated", &[0xA2, 1, 1], 1),
+        ("rejected_version", &[0xA1; 40], 1),
+        ("rejected_oversize", &[0xA2; 1_400], 1),
         ("rejected_checksum", &damaged, 1),
         ("rejected_cluster", &damaged, 1),
     ];

@@ -73,5 +73,5 @@ fn a_mesh_whose_news_has_died_down_sends_one_ping_and_one_ack_per_node_and_secon
 
     let (datagrams_after, bytes_after) = sent(&world);
     assert_eq!(datagrams_after - datagrams, 5 * 60 * 2);
-    assert_eq!(bytes_after - bytes, 5 * 60 * (22 + 17));
+    assert_eq!(bytes_after - bytes, 5 * 60 * (22 + 19));
 }

@@ -72,9 +72,9 @@ fn each_rejection_is_counted_by_its_reason_and_not_answered() {
     let mut damaged = good.clone();
     damaged[9] ^= 1;
     let mut other_version = good.clone();
-    other_version[0] = 0xA2;
+    other_version[0] = 0xA1;
     let rows: [(&str, Vec<u8>, u64); 6] = [
-        ("rejected_oversize", vec![0xA1; 1_201], 1),
+        ("rejected_oversize", vec![0xA2; 1_201], 1),
         ("rejected_truncated", good[..7].to_vec(), 1),
         ("rejected_truncated", Vec::new(), 1),
         ("rejected_garbage", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 1),
