@@ -25,7 +25,7 @@ use suspicion::Suspicion;
 /// How a death is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// By the votes of fixed observers; see `docs/swim.md`.
+    /// By the votes of fixed observers; see `docs/detection.md`.
     Evidence {
         /// No member is declared dead sooner after its first failed probe: every standstill up to
         /// about this long is forgiven.

@@ -2,7 +2,7 @@
 //!
 //! Owns what this node knows of the members it watches, of the cases it takes part in, of its own
 //! health and of members that came back from the dead. Sends nothing: the engine asks it and tells
-//! it. The rules are in `docs/swim.md`; where their numbers come from, in `docs/adr/0002`.
+//! it. The rules are in `docs/detection.md`; where their numbers come from, in `docs/adr/0002`.
 //!
 //! * [`watch`]: the members this node watches, and the probe of each
 //! * [`case`]: an accusation, the votes on it, and when they suffice
