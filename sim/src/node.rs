@@ -63,7 +63,7 @@ impl Node {
     /// Where its socket is.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.engine.local().record.address
+        self.engine.local().record.address()
     }
 
     /// Running or standing still, and it has not said goodbye.
@@ -117,9 +117,9 @@ pub fn address(index: usize) -> SocketAddr {
 
 fn claim(member: &Member) -> Claim {
     Claim {
-        record: member.record.clone(),
+        record: member.record.unpack(),
         state: member.state,
-        load: member.load,
+        load: member.load(),
         load_sequence: member.load_sequence,
     }
 }

@@ -71,7 +71,7 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
     };
     let record_of = |world: &World, index: u8| {
         let index = usize::from(index) % NODES;
-        world.nodes().get(index).map(|node| node.engine.local().record.clone())
+        world.nodes().get(index).map(|node| node.engine.local().record.unpack())
     };
     let (Some(sender), Some(target)) =
         (record_of(world, sender), world.nodes().get(to).map(|node| node.id().short()))

@@ -158,7 +158,7 @@ impl World {
         if subject.status != Status::Down {
             return;
         }
-        let mut record = subject.engine.local().record.clone();
+        let mut record = subject.engine.local().record.unpack();
         if subject.run > 0 {
             record.generation = record.generation.saturating_add(1);
             record.incarnation = 0;
@@ -486,7 +486,7 @@ impl World {
             note(&mut self.transcript, &self.buffer);
             let Some(&peer) = self.by_address.get(&to) else { continue };
             for delay in self.network.deliveries(node, peer) {
-                let from = subject.engine.local().record.address;
+                let from = subject.engine.local().record.address();
                 let bytes = Box::from(self.buffer.as_ref());
                 let what = Happening::Datagram { to: peer, from, bytes };
                 self.next_order += 1;

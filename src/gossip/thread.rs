@@ -318,11 +318,11 @@ impl Gossip {
             self.view.forget(id);
             return;
         };
-        let name = &member.record.name;
+        let name = member.record.name();
         match change {
             Change::Load => return,
             Change::Joined => {
-                let address: SocketAddr = member.record.address;
+                let address: SocketAddr = member.record.address();
                 info!(member.id = %id, member.name = %name, %address, "member joined");
             }
             Change::Alive => info!(member.id = %id, member.name = %name, "member is alive"),

@@ -72,7 +72,7 @@ impl View {
 
     /// Whether this member's agents have to be asked for.
     pub(super) fn lacks_agents(&self, member: &Member) -> bool {
-        let elsewhere = Metadata::decode(&member.record.metadata)
+        let elsewhere = Metadata::decode(member.record.metadata())
             .is_some_and(|metadata| metadata.agents == Agents::Elsewhere);
         let known = self.agents.get(&member.record.id).map(|(edition, _)| *edition);
         elsewhere && member.is_live() && known != Some(edition(member))
@@ -90,8 +90,8 @@ impl View {
 
     fn member(&self, member: &Member) -> directory::Member {
         let record = &member.record;
-        let metadata = Metadata::decode(&record.metadata).unwrap_or_else(|| Metadata {
-            http_port: record.address.port(),
+        let metadata = Metadata::decode(record.metadata()).unwrap_or_else(|| Metadata {
+            http_port: record.address().port(),
             services: Vec::new(),
             agents: Agents::Listed(Vec::new()),
         });
@@ -106,20 +106,20 @@ impl View {
         agents.sort_unstable();
         directory::Member {
             id: record.id,
-            name: record.name.clone(),
-            url: format!("http://{}", SocketAddr::new(record.address.ip(), metadata.http_port)),
-            gossip_address: record.address,
+            name: record.name().to_owned(),
+            url: format!("http://{}", SocketAddr::new(record.address().ip(), metadata.http_port)),
+            gossip_address: record.address(),
             services: metadata.services,
             agents,
             agents_elsewhere,
-            load: member.load,
+            load: member.load(),
             load_sequence: member.load_sequence,
             state: member.shown_state(),
             generation: record.generation,
             incarnation: record.incarnation,
             revision: record.revision,
-            joined_at: self.clock.unix(member.joined_at),
-            last_heard_at: self.clock.unix(member.heard_at),
+            joined_at: self.clock.unix(member.joined_at()),
+            last_heard_at: self.clock.unix(member.heard_at()),
         }
     }
 }

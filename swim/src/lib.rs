@@ -14,7 +14,7 @@
 //! The parts, none of which knows another's rules:
 //!
 //! * [`engine`]: owns the parts below and moves news between them
-//! * [`member`], [`table`]: who is in the mesh, and the digest of that view
+//! * [`member`], [`compact`], [`table`]: who is in the mesh, and the digest of that view
 //! * [`ring`]: who watches whom
 //! * [`precedence`]: which of two claims wins
 //! * [`probe`], [`relay`]: who is pinged next, and pings on behalf of others
@@ -32,6 +32,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::as_conversions, clippy::wildcard_enum_match_arm)]
 
+pub mod compact;
 pub mod config;
 pub mod detector;
 pub mod dissemination;
@@ -48,6 +49,7 @@ pub mod table;
 pub mod time;
 pub mod timers;
 
+pub use compact::KnownRecord;
 pub use config::Config;
 pub use engine::Engine;
 pub use io::{Change, Claim, Command, Event, Origin, Verdict, VerdictRule};

@@ -5,47 +5,83 @@ use std::net::SocketAddr;
 use astromesh_wire::{Bucket, Load, NodeId, Record, ShortId, State};
 use bytes::Bytes;
 
+use crate::compact::{KnownRecord, PackedLoad, Stamp};
 use crate::precedence::{Edition, Standing};
 use crate::time::Instant;
 
-/// A member of the mesh.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A member of the mesh, in 112 bytes.
+#[derive(Debug, Clone)]
 pub struct Member {
     /// Identity and description, as the member itself announced them.
-    pub record: OwnedRecord,
+    pub record: KnownRecord,
+    /// Counts its announcements of load within its generation.
+    pub load_sequence: u32,
+    /// Where it stands among the live or among the dead; kept by the table.
+    pub(crate) place: u32,
     /// Alive, suspect, dead or left.
     pub state: State,
     /// Who brought about `state`, when it is suspect or dead.
     pub accuser: Bucket,
-    /// How busy it said it is.
-    pub load: Load,
-    /// Counts its announcements of load within its generation.
-    pub load_sequence: u32,
     /// Why this node by itself doubts it; never told to others.
     pub doubt: Doubt,
-    /// When this node first heard of it.
-    pub joined_at: Instant,
-    /// When this node last received a datagram from it; [`Member::joined_at`] until then.
-    pub heard_at: Instant,
-    /// When `state` last changed.
-    pub state_at: Instant,
+    load: PackedLoad,
+    joined_at: Stamp,
+    heard_at: Stamp,
+    state_at: Stamp,
 }
 
 impl Member {
     /// A member that is alive until shown otherwise.
     #[must_use]
-    pub fn new(record: OwnedRecord, now: Instant) -> Self {
+    pub fn new(record: KnownRecord, now: Instant) -> Self {
         Self {
             record,
+            load_sequence: 0,
+            place: 0,
             state: State::Alive,
             accuser: Bucket::default(),
-            load: Load::default(),
-            load_sequence: 0,
             doubt: Doubt::None,
-            joined_at: now,
-            heard_at: now,
-            state_at: now,
+            load: PackedLoad::default(),
+            joined_at: Stamp::of(now),
+            heard_at: Stamp::of(now),
+            state_at: Stamp::of(now),
         }
+    }
+
+    /// How busy it said it is.
+    #[must_use]
+    pub const fn load(&self) -> Load {
+        self.load.unpack()
+    }
+
+    /// When this node first heard of it; times of a member are rounded down to units of 256 us.
+    #[must_use]
+    pub const fn joined_at(&self) -> Instant {
+        self.joined_at.at()
+    }
+
+    /// When this node last received a datagram from it; [`Member::joined_at`] until then.
+    #[must_use]
+    pub const fn heard_at(&self) -> Instant {
+        self.heard_at.at()
+    }
+
+    /// When `state` last changed.
+    #[must_use]
+    pub const fn state_at(&self) -> Instant {
+        self.state_at.at()
+    }
+
+    pub(crate) const fn set_load(&mut self, load: Load) {
+        self.load = PackedLoad::pack(load);
+    }
+
+    pub(crate) const fn set_heard_at(&mut self, now: Instant) {
+        self.heard_at = Stamp::of(now);
+    }
+
+    pub(crate) const fn set_state_at(&mut self, now: Instant) {
+        self.state_at = Stamp::of(now);
     }
 
     /// How it is named in datagrams.

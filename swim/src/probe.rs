@@ -4,10 +4,12 @@
 //! round, so that the wait for a given member is bounded (SWIM, section 4.3). Refuses to judge.
 
 use astromesh_wire::ShortId;
-use indexmap::IndexSet;
-use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
 
 use crate::time::Instant;
+
+/// A few members chosen at random; only an unusual configuration takes memory of its own.
+pub type Chosen = SmallVec<[ShortId; 6]>;
 
 /// A probe that has not been answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +21,9 @@ pub struct Probe {
     /// When the ping left.
     pub sent_at: Instant,
     /// Who was asked to ping as well.
-    pub relays: Vec<ShortId>,
+    pub relays: Chosen,
     /// Which of these said that they got no answer either.
-    pub nacks: Vec<ShortId>,
+    pub nacks: Chosen,
 }
 
 impl Probe {
@@ -32,52 +34,93 @@ impl Probe {
     }
 }
 
-/// The order in which members are probed. Nobody is in it twice, however often it dies and returns.
+/// The live members in the order in which they are probed.
+///
+/// Where a member stands is known to whoever holds it: each method reports to `moved` who stands
+/// where from now on.
 #[derive(Debug, Default)]
-pub struct Order {
-    round: IndexSet<ShortId, FxBuildHasher>,
+pub(crate) struct Order {
+    round: Vec<ShortId>,
     /// Index of the next one; those before it were probed in this round.
     next: usize,
 }
 
 impl Order {
-    /// Adds a member at a random place among those still to come in this round.
-    pub fn insert(&mut self, id: ShortId, rng: &mut fastrand::Rng) {
-        let last = self.round.len();
-        if self.round.insert(id) {
-            self.round.swap_indices(rng.usize(self.next..=last), last);
+    /// All members, those that were probed in this round first.
+    pub(crate) const fn ids(&self) -> &[ShortId] {
+        self.round.as_slice()
+    }
+
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.round.reserve_exact(more);
+    }
+
+    /// Adds a member that is not in the order; it comes last.
+    pub(crate) fn push(&mut self, id: ShortId, moved: impl FnOnce(ShortId, usize)) {
+        moved(id, self.round.len());
+        crate::table::push_tight(&mut self.round, id);
+    }
+
+    /// Takes out the member at this place.
+    pub(crate) fn remove(&mut self, place: usize, mut moved: impl FnMut(ShortId, usize)) {
+        let mut hole = place;
+        if hole < self.next {
+            // The last of those probed in this round fills the hole, so that they stay in front.
+            self.next -= 1;
+            self.swap(hole, self.next, &mut moved);
+            hole = self.next;
+        }
+        self.swap(hole, self.round.len().saturating_sub(1), &mut moved);
+        self.round.pop();
+    }
+
+    /// Moves the member at this place to a random one among those still to come in this round.
+    pub(crate) fn mix_in(
+        &mut self,
+        place: usize,
+        rng: &mut fastrand::Rng,
+        mut moved: impl FnMut(ShortId, usize),
+    ) {
+        if (self.next..self.round.len()).contains(&place) {
+            self.swap(place, rng.usize(self.next..self.round.len()), &mut moved);
         }
     }
 
-    /// Makes a member the next one, whether or not it was probed in this round.
-    pub fn hurry(&mut self, id: ShortId) {
-        let Some(place) = self.round.get_index_of(&id) else { return };
+    /// Makes the member at this place the next one, whether or not it was probed in this round.
+    pub(crate) fn hurry(&mut self, place: usize, mut moved: impl FnMut(ShortId, usize)) {
         if place < self.next {
             self.next -= 1;
         }
-        self.round.swap_indices(place, self.next);
+        self.swap(place, self.next, &mut moved);
     }
 
-    /// The next member that satisfies `is_target`; the others are dropped from the order.
-    pub fn next(
+    /// The next member; `None` if there is none.
+    pub(crate) fn next(
         &mut self,
         rng: &mut fastrand::Rng,
-        is_target: impl Fn(ShortId) -> bool,
+        mut moved: impl FnMut(ShortId, usize),
     ) -> Option<ShortId> {
-        while !self.round.is_empty() {
-            if self.next >= self.round.len() {
-                self.next = 0;
-                for last in (1..self.round.len()).rev() {
-                    self.round.swap_indices(rng.usize(..=last), last);
-                }
+        if self.next >= self.round.len() {
+            self.next = 0;
+            rng.shuffle(&mut self.round);
+            for (place, &id) in self.round.iter().enumerate() {
+                moved(id, place);
             }
-            let id = *self.round.get_index(self.next)?;
-            if is_target(id) {
-                self.next += 1;
-                return Some(id);
-            }
-            self.round.swap_remove_index(self.next);
         }
-        None
+        let id = *self.round.get(self.next)?;
+        self.next += 1;
+        Some(id)
+    }
+
+    fn swap(&mut self, one: usize, other: usize, moved: &mut impl FnMut(ShortId, usize)) {
+        if one == other || one.max(other) >= self.round.len() {
+            return;
+        }
+        self.round.swap(one, other);
+        for place in [one, other] {
+            if let Some(&id) = self.round.get(place) {
+                moved(id, place);
+            }
+        }
     }
 }

@@ -17,8 +17,17 @@ impl Ring {
     /// Adds a member that is not on the ring yet.
     pub fn insert(&mut self, id: ShortId) {
         if let Err(place) = self.place(id) {
+            if self.order.len() == self.order.capacity() {
+                // By an eighth, not to the double.
+                self.order.reserve_exact(self.order.len() / 8 + 8);
+            }
             self.order.insert(place, id);
         }
+    }
+
+    /// Makes room for so many more members.
+    pub fn reserve(&mut self, more: usize) {
+        self.order.reserve_exact(more);
     }
 
     /// Takes a member off.

@@ -119,7 +119,7 @@ fn view(engine: &Engine) -> BTreeMap<NodeId, (Standing, u32, String)> {
             // Revision 0: only the state of a new generation is known so far.
             let address = match member.record.revision {
                 0 => String::from("still to come"),
-                _ => member.record.address.to_string(),
+                _ => member.record.address().to_string(),
             };
             (member.record.id, (member.standing(), member.record.revision, address))
         })

@@ -121,7 +121,7 @@ impl Engine {
             *seat = Some(juror.id);
         }
         for juror in silent.into_iter().flatten() {
-            if let Some(address) = self.table.get(juror).map(|member| member.record.address) {
+            if let Some(address) = self.table.get(juror).map(|member| member.record.address()) {
                 self.stats.solicitations += 1;
                 self.send(address, message, None, Cargo::News);
             }
@@ -170,7 +170,9 @@ impl Engine {
         case.pings = case.pings.saturating_add(1);
         case.ping_at = now + until_next;
         let (target, sequence) = (id, case.sequence);
-        let Some(address) = self.table.get(id).map(|member| member.record.address) else { return };
+        let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
+            return;
+        };
         let digest = self.digest();
         let ping = Message::Ping { target, sequence, digest, wants_slot: false };
         self.send(address, ping, None, Cargo::News);
@@ -259,7 +261,7 @@ impl Engine {
             *seat = Some(asker);
         }
         for asker in askers.into_iter().flatten() {
-            if let Some(address) = self.table.get(asker).map(|member| member.record.address) {
+            if let Some(address) = self.table.get(asker).map(|member| member.record.address()) {
                 self.send(address, message, None, Cargo::News);
             }
         }
@@ -426,7 +428,7 @@ impl Engine {
     fn declare(&mut self, now: Instant, id: ShortId, rule: VerdictRule) {
         self.keep_own_evidence(now, id, rule);
         let Some(member) = self.table.get(id) else { return };
-        let address = member.record.address;
+        let address = member.record.address();
         let claim = Standing { state: State::Dead, ..member.standing() };
         self.stats.deaths += 1;
         self.set_standing(now, id, claim, Bucket::of(self.local.id()));

@@ -8,7 +8,6 @@ use astromesh_wire::{Datagram, Message, ShortId, State, Update};
 use super::{Cargo, Engine, Transmit};
 use crate::dissemination::{Kind, Topic};
 use crate::io::Event;
-use crate::member::OwnedRecord;
 use crate::precedence::Standing;
 use crate::relay::Relay;
 use crate::time::Instant;
@@ -125,7 +124,6 @@ impl Engine {
             if let Update::Record(record) = update
                 && record.id.short() == datagram.sender
             {
-                let record = OwnedRecord::from(&record);
                 let proof = super::news::Proof::heard_if(record.address == from);
                 self.take_record(now, &record, proof);
                 return;
@@ -208,7 +206,7 @@ impl Engine {
                 }
             }
             Update::Record(record) => {
-                self.take_record(now, &OwnedRecord::from(record), super::news::Proof::Told);
+                self.take_record(now, record, super::news::Proof::Told);
             }
             Update::Load { id, generation, sequence, load } => {
                 self.take_load(now, *id, *generation, *sequence, *load);
@@ -232,7 +230,7 @@ impl Engine {
             self.send(relay.requester, ack, None, Cargo::News);
         } else if let Some(record) = self.candidates.answered(sender, sequence) {
             let proof = super::news::Proof::heard_if(record.address == from);
-            self.take_record(now, &record, proof);
+            self.take_record(now, &record.borrow(), proof);
         } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered_by(sender, sequence)) {
             self.probe = None;
             self.detector.probe_succeeded();
@@ -250,7 +248,7 @@ impl Engine {
         target: ShortId,
         sequence: u16,
     ) {
-        let Some(address) = self.table.get(target).map(|member| member.record.address) else {
+        let Some(address) = self.table.get(target).map(|member| member.record.address()) else {
             self.answer(requester, sender, Message::Nack { sequence }, true);
             return;
         };

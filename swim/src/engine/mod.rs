@@ -21,18 +21,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use astromesh_wire::{ClusterTag, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
+use crate::compact::Interner;
 use crate::config::Config;
 use crate::detector::evidence::Evidence;
 use crate::detector::evidence::health::SICK_AFTER_QUEUE;
 use crate::detector::{Detector, Rule};
 use crate::dissemination::{Class, Dissemination, Kind, Offer, Topic};
-use crate::io::{Change, Command, Event};
+use crate::io::{Change, Claim, Command, Event};
 use crate::member::{Member, OwnedRecord};
-use crate::probe::{Order, Probe};
+use crate::probe::Probe;
 use crate::relay::Relays;
 use crate::stats::Stats;
 use crate::sync::{Candidates, Disagreement};
@@ -47,6 +48,7 @@ pub struct Engine {
     cluster: ClusterTag,
     local: Member,
     table: Table,
+    interner: Interner,
     detector: Detector,
     evidence: Evidence,
     provenance: provenance::Provenance,
@@ -54,7 +56,6 @@ pub struct Engine {
     slot_base: Instant,
     /// Acks held back while this node catches up after a standstill, the newest for each peer.
     waking: IndexMap<ShortId, Transmit, FxBuildHasher>,
-    order: Order,
     probe: Option<Probe>,
     relays: Relays,
     candidates: Candidates,
@@ -119,16 +120,17 @@ impl Engine {
         timers.arm(now + config.reap_after / REAPS_PER_LIFETIME, Timer::Reap);
         let detector = Detector::new(config.detector.clone());
         let leader = Some(record.id);
+        let mut interner = Interner::default();
         let mut engine = Self {
             cluster,
             table: Table::around(record.id.short()),
-            local: Member::new(record, now),
+            local: Member::new(interner.pack(&record.borrow()), now),
+            interner,
             detector,
             evidence: Evidence::default(),
             provenance: provenance::Provenance::default(),
             slot_base,
             waking: IndexMap::default(),
-            order: Order::default(),
             probe: None,
             relays: Relays::default(),
             candidates: Candidates::default(),
@@ -157,30 +159,33 @@ impl Engine {
         match command {
             Command::Merge { claims, term, origin } => {
                 let is_alone = self.table.live().is_empty();
+                let unknown = |claim: &&Claim| self.table.get(claim.record.id.short()).is_none();
+                let room = self.config.members_max.saturating_sub(self.table.len());
+                self.table.reserve(claims.iter().filter(unknown).count().min(room));
                 for claim in &claims {
                     self.merge(now, claim, origin, is_alone);
                 }
                 self.raise_term(term);
             }
             Command::SetMetadata(metadata) => {
-                if !is_small(&self.local.record.name, &metadata) {
+                if !is_small(self.local.record.name(), &metadata) {
                     self.stats.refused_record += 1;
-                } else if self.local.record.metadata != metadata {
-                    self.local.record.metadata = metadata;
+                } else if self.local.record.metadata() != metadata {
+                    self.local.record.set_metadata(self.interner.share(&metadata));
                     self.revise(now);
                 }
             }
             Command::SetAddress(address) => {
                 if !is_usable(address) {
                     self.stats.refused_record += 1;
-                } else if self.local.record.address != address {
-                    self.local.record.address = address;
+                } else if self.local.record.address() != address {
+                    self.local.record.set_address(address);
                     self.revise(now);
                 }
             }
             Command::SetLoad(load) => {
-                if self.local.load != load {
-                    self.local.load = load;
+                if self.local.load() != load {
+                    self.local.set_load(load);
                     self.local.load_sequence = self.local.load_sequence.saturating_add(1);
                     self.tell(now, self.local.id(), Kind::Load, Class::Load);
                     self.changed(self.local.record.id, Change::Load);
@@ -189,7 +194,7 @@ impl Engine {
             Command::Probe(id) if self.evidence_floor().is_some() => {
                 self.probe_on_hint(now, id.short());
             }
-            Command::Probe(id) => self.order.hurry(id.short()),
+            Command::Probe(id) => self.table.hurry(id.short()),
             Command::QueueDelay(delay) => {
                 if delay > QUEUE_DELAY_MAX {
                     self.stats.queue_delays += 1;
@@ -397,7 +402,7 @@ fn update_about<'a>(local: &'a Member, table: &'a Table, topic: Topic) -> Option
             id: topic.id,
             generation: member.record.generation,
             sequence: member.load_sequence,
-            load: member.load,
+            load: member.load(),
         },
         Kind::Record | Kind::Load | Kind::Evidence => return None,
     })
@@ -409,7 +414,7 @@ fn is_usable(address: SocketAddr) -> bool {
 }
 
 /// A record that fits a datagram, wherever it came from.
-fn is_small(name: &str, metadata: &Bytes) -> bool {
+fn is_small(name: &str, metadata: &[u8]) -> bool {
     name.len() <= astromesh_wire::limits::NAME_BYTES_MAX
         && metadata.len() <= astromesh_wire::limits::METADATA_BYTES_MAX
 }

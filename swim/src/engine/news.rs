@@ -1,6 +1,6 @@
 //! What the engine does with a claim about a member.
 
-use astromesh_wire::{Bucket, Load, Message, ShortId, State, StateUpdate};
+use astromesh_wire::{Bucket, Load, Message, Record, ShortId, State, StateUpdate};
 
 use super::{Cargo, Engine, is_small, is_usable};
 use crate::dissemination::{Class, Kind, Topic};
@@ -58,11 +58,11 @@ impl Engine {
             // before the record, which by itself says "alive".
             Origin::Join | Origin::Sync if claim.state == State::Left => {
                 self.take_state(now, &said(claim, State::Left));
-                self.take_record(now, record, Proof::Told);
+                self.take_record(now, &record.borrow(), Proof::Told);
                 return;
             }
             Origin::Join | Origin::Sync | Origin::Unasked => {
-                self.take_record(now, record, Proof::Told);
+                self.take_record(now, &record.borrow(), Proof::Told);
             }
         }
         // Any other end of a known member is a suspicion, which it can refute in time.
@@ -88,8 +88,11 @@ impl Engine {
         } else {
             let state = claim.state;
             let change = if state == State::Left { Change::Left } else { Change::Dead };
-            self.table.insert(Member { state, ..Member::new(record.clone(), now) });
-            self.changed(record.id, change);
+            let record = self.interner.pack(&record.borrow());
+            let mut member = Member::new(record, now);
+            member.state = state;
+            self.table.insert(member);
+            self.changed(claim.record.id, change);
         }
     }
 
@@ -159,7 +162,7 @@ impl Engine {
             let before = member.state;
             if claim.generation > member.record.generation {
                 // Its runs ended with its process.
-                member.load = Load::default();
+                member.set_load(Load::default());
                 member.load_sequence = 0;
                 // What it says of itself in this generation is still to come.
                 member.record.revision = 0;
@@ -169,7 +172,7 @@ impl Engine {
             member.state = claim.state;
             member.accuser = accuser;
             if before != claim.state {
-                member.state_at = now;
+                member.set_state_at(now);
             }
             (member.record.id, before)
         }) else {
@@ -192,7 +195,7 @@ impl Engine {
                 // A few look for themselves: their own failed probes confirm, their pings tell the
                 // suspect. A few, not all, so that the load on it does not grow with the mesh.
                 if self.rng.usize(..live_count) < WITNESSES {
-                    self.order.hurry(id);
+                    self.table.hurry(id);
                 }
             }
             State::Alive | State::Dead | State::Left => self.detector.cleared(id),
@@ -200,7 +203,7 @@ impl Engine {
         let returns = matches!(before, State::Dead | State::Left)
             && matches!(claim.state, State::Alive | State::Suspect);
         if returns {
-            self.order.insert(id, &mut self.rng);
+            self.table.mix_in(id, &mut self.rng);
         }
         self.standing_changed(now, id, previous);
         self.tell(now, id, Kind::State, class);
@@ -211,8 +214,8 @@ impl Engine {
     }
 
     /// A record: of this node, of a member, or of somebody new.
-    pub(super) fn take_record(&mut self, now: Instant, record: &OwnedRecord, proof: Proof) {
-        if !is_usable(record.address) || !is_small(&record.name, &record.metadata) {
+    pub(super) fn take_record(&mut self, now: Instant, record: &Record<'_>, proof: Proof) {
+        if !is_usable(record.address) || !is_small(record.name, record.metadata) {
             self.stats.refused_record += 1;
             return;
         }
@@ -227,40 +230,41 @@ impl Engine {
     }
 
     /// Somebody tells what this node is: outbid it unless it is what this node says itself.
-    fn take_own_record(&mut self, now: Instant, record: &OwnedRecord) {
+    fn take_own_record(&mut self, now: Instant, record: &Record<'_>) {
         let own = &self.local.record;
-        let claim = Standing::of_record(&record.borrow());
-        let edition = Edition::of_record(&record.borrow());
+        let claim = Standing::of_record(record);
+        let edition = Edition::of_record(record);
         let contradicts = edition == self.local.edition()
-            && (record.address, &record.name, &record.metadata)
-                != (own.address, &own.name, &own.metadata);
+            && (record.address, record.name, record.metadata)
+                != (own.address(), own.name(), own.metadata());
         let is_ahead = claim > self.local.standing() || edition > self.local.edition();
         if (is_ahead || contradicts) && !self.has_left() {
             self.outbid(now, record.generation, record.incarnation, record.revision);
         }
     }
 
-    fn take_known_record(&mut self, now: Instant, id: ShortId, record: &OwnedRecord) {
+    fn take_known_record(&mut self, now: Instant, id: ShortId, record: &Record<'_>) {
         let Some(member) = self.table.get(id) else { return };
-        let claim = Standing::of_record(&record.borrow());
+        let claim = Standing::of_record(record);
         let is_newer_claim = claim > member.standing();
-        let is_newer_edition = Edition::of_record(&record.borrow()) > member.edition();
+        let is_newer_edition = Edition::of_record(record) > member.edition();
         if is_newer_claim {
             self.set_standing(now, id, claim, Bucket::default());
         }
         if is_newer_edition {
+            let metadata = self.interner.share(record.metadata);
             self.table.change(id, |member| {
                 member.record.revision = record.revision;
-                member.record.address = record.address;
-                member.record.name.clone_from(&record.name);
-                member.record.metadata.clone_from(&record.metadata);
+                member.record.set_address(record.address);
+                member.record.set_name(record.name);
+                member.record.set_metadata(metadata);
             });
             self.tell(now, id, Kind::Record, Class::Record);
             self.changed(record.id, Change::Updated);
         }
     }
 
-    fn take_new_record(&mut self, now: Instant, record: &OwnedRecord, proof: Proof) {
+    fn take_new_record(&mut self, now: Instant, record: &Record<'_>, proof: Proof) {
         if self.table.len() >= self.config.members_max {
             self.stats.refused_members_full += 1;
             return;
@@ -270,9 +274,9 @@ impl Engine {
         let rival = self
             .table
             .live_at(record.address)
-            .filter(|rival| rival.record.name == record.name && rival.record.id != record.id);
+            .filter(|rival| rival.record.name() == record.name && rival.record.id != record.id);
         if let Some(rival) = rival {
-            let is_fresh = now.since(rival.heard_at) < self.config.probe_interval * 2;
+            let is_fresh = now.since(rival.heard_at()) < self.config.probe_interval * 2;
             if proof == Proof::Told && is_fresh {
                 return;
             }
@@ -280,8 +284,8 @@ impl Engine {
             self.replace(now, rival);
         }
         let id = record.id.short();
-        self.table.insert(Member::new(record.clone(), now));
-        self.order.insert(id, &mut self.rng);
+        self.table.insert(Member::new(self.interner.pack(record), now));
+        self.table.mix_in(id, &mut self.rng);
         self.evidence.is_stale = true;
         self.tell(now, id, Kind::Record, Class::Record);
         self.changed(record.id, Change::Joined);
@@ -322,7 +326,7 @@ impl Engine {
         }
         let node = member.record.id;
         self.table.change(id, |member| {
-            member.load = load;
+            member.set_load(load);
             member.load_sequence = sequence;
         });
         self.tell(now, id, Kind::Load, Class::Load);
@@ -393,15 +397,15 @@ impl Engine {
             return;
         }
         self.local.state = State::Left;
-        self.local.state_at = now;
+        self.local.set_state_at(now);
         self.probe = None;
         self.relays.clear();
         self.evidence.watches.clear();
         self.evidence.cases.clear();
         let own = self.own(Kind::State);
         for index in 0..self.table.live().len().min(FAREWELLS_MAX) {
-            let Some(&id) = self.table.live().get_index(index) else { break };
-            let Some(address) = self.table.get(id).map(|member| member.record.address) else {
+            let Some(&id) = self.table.live().get(index) else { break };
+            let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
                 continue;
             };
             self.send(address, Message::Gossip, Some(own), Cargo::Empty);

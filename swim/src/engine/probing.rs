@@ -8,7 +8,7 @@ use super::{Cargo, Engine};
 use crate::detector::Verdict;
 use crate::io::{Change, Event, Verdict as Reason, VerdictRule};
 use crate::precedence::Standing;
-use crate::probe::Probe;
+use crate::probe::{Chosen, Probe};
 use crate::time::Instant;
 use crate::timers::Timer;
 
@@ -72,7 +72,7 @@ impl Engine {
     fn relay_again(&mut self, sequence: u16) {
         let Some(relay) = self.relays.unanswered(sequence) else { return };
         let target = relay.target;
-        if let Some(address) = self.table.get(target).map(|member| member.record.address) {
+        if let Some(address) = self.table.get(target).map(|member| member.record.address()) {
             let ping = self.ping(target, sequence);
             self.send(address, ping, self.notice_for(target), Cargo::News);
         }
@@ -92,20 +92,21 @@ impl Engine {
     }
 
     fn start_probe(&mut self, now: Instant) {
-        let table = &self.table;
-        let target = self
-            .order
-            .next(&mut self.rng, |id| table.get(id).is_some_and(crate::member::Member::is_live));
-        let Some(target) = target else { return };
-        let Some(address) = self.table.get(target).map(|member| member.record.address) else {
+        let Some(target) = self.table.next_probed(&mut self.rng) else { return };
+        let Some(address) = self.table.get(target).map(|member| member.record.address()) else {
             return;
         };
         let sequence = self.take_sequence();
         self.stats.probes += 1;
         let ping = self.ping(target, sequence);
         self.send(address, ping, self.notice_for(target), Cargo::News);
-        self.probe =
-            Some(Probe { target, sequence, sent_at: now, relays: Vec::new(), nacks: Vec::new() });
+        self.probe = Some(Probe {
+            target,
+            sequence,
+            sent_at: now,
+            relays: Chosen::new(),
+            nacks: Chosen::new(),
+        });
         let patience = self.detector.patience();
         self.timers.arm(now + self.config.probe_timeout * patience, Timer::ProbeTimeout(sequence));
     }
@@ -122,13 +123,13 @@ impl Engine {
         };
         let relays = self.choose(self.config.indirect_probe_count, Some(target));
         for &relay in &relays {
-            let Some(address) = self.table.get(relay).map(|member| member.record.address) else {
+            let Some(address) = self.table.get(relay).map(|member| member.record.address()) else {
                 continue;
             };
             self.stats.probes_indirect += 1;
             self.send(address, Message::PingReq { target, sequence }, None, Cargo::News);
         }
-        if let Some(address) = self.table.get(target).map(|member| member.record.address) {
+        if let Some(address) = self.table.get(target).map(|member| member.record.address()) {
             let ping = self.ping(target, sequence);
             self.send(address, ping, self.notice_for(target), Cargo::News);
         }
@@ -188,7 +189,7 @@ impl Engine {
                     incarnation: member.record.incarnation,
                     accuser: Some(self.local.id()),
                     rule: VerdictRule::Timeout,
-                    open_for: now.since(member.state_at),
+                    open_for: now.since(member.state_at()),
                     decided_ago: Duration::ZERO,
                     tries: 0,
                     helpers: 0,
@@ -214,7 +215,7 @@ impl Engine {
         }
         let least = if self.evidence_floor().is_some() { FANOUT_OF_EVIDENCE } else { 0 };
         for id in self.choose(self.config.gossip_fanout.max(least), None) {
-            if let Some(address) = self.table.get(id).map(|member| member.record.address) {
+            if let Some(address) = self.table.get(id).map(|member| member.record.address()) {
                 self.send(address, Message::Gossip, self.notice_for(id), Cargo::News);
             }
         }
@@ -231,8 +232,10 @@ impl Engine {
         if dead.is_empty() || self.has_left() {
             return;
         }
-        let Some(&id) = dead.get_index(self.rng.usize(..dead.len())) else { return };
-        let Some(address) = self.table.get(id).map(|member| member.record.address) else { return };
+        let Some(&id) = dead.get(self.rng.usize(..dead.len())) else { return };
+        let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
+            return;
+        };
         let sequence = self.take_sequence();
         self.stats.probes_dead += 1;
         let ping = self.ping(id, sequence);
@@ -246,7 +249,7 @@ impl Engine {
             .table
             .iter()
             .filter(|member| !member.is_live())
-            .filter(|member| now.since(member.state_at) >= self.config.reap_after)
+            .filter(|member| now.since(member.state_at()) >= self.config.reap_after)
             .map(crate::member::Member::id)
             .collect();
         for id in gone {
@@ -257,9 +260,9 @@ impl Engine {
     }
 
     /// Up to `count` different live members, chosen at random, without `except`.
-    pub(super) fn choose(&mut self, count: usize, except: Option<ShortId>) -> Vec<ShortId> {
+    pub(super) fn choose(&mut self, count: usize, except: Option<ShortId>) -> Chosen {
         let live = self.table.live();
-        let mut chosen = Vec::with_capacity(count);
+        let mut chosen = Chosen::new();
         if live.len() <= count.saturating_mul(2) {
             chosen.extend(live.iter().copied().filter(|&id| Some(id) != except));
             self.rng.shuffle(&mut chosen);
@@ -268,7 +271,7 @@ impl Engine {
         }
         // Far more members than wanted: drawing again is cheap and does not depend on their number.
         while chosen.len() < count {
-            let Some(&id) = live.get_index(self.rng.usize(..live.len())) else { break };
+            let Some(&id) = live.get(self.rng.usize(..live.len())) else { break };
             if Some(id) != except && !chosen.contains(&id) {
                 chosen.push(id);
             }

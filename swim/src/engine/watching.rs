@@ -70,7 +70,9 @@ impl Engine {
 
     /// Does what is due for a watched member.
     pub(super) fn watch(&mut self, now: Instant, id: ShortId) {
-        let Some(address) = self.table.get(id).map(|member| member.record.address) else { return };
+        let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
+            return;
+        };
         let Some(watch) = self.evidence.watches.get_mut(&id) else { return };
         if watch.due() > now {
             self.timers.arm(watch.due(), Timer::Watch(id));
@@ -145,7 +147,7 @@ impl Engine {
     }
 
     pub(super) fn ask_helper(&mut self, helper: ShortId, target: ShortId, sequence: u16) {
-        if let Some(address) = self.table.get(helper).map(|member| member.record.address) {
+        if let Some(address) = self.table.get(helper).map(|member| member.record.address()) {
             self.stats.probes_indirect += 1;
             self.send(address, Message::PingReq { target, sequence }, None, Cargo::News);
         }

@@ -124,7 +124,7 @@ fn a_new_address_counts_at_once_and_an_old_one_no_more() {
     subject.hear(2, Message::Gossip, &[Update::Record(moved.borrow())]);
     subject.hear(2, Message::Gossip, &[Update::Record(record(1).borrow())]);
 
-    assert_eq!(subject.member(1).unwrap().record.address, address(51));
+    assert_eq!(subject.member(1).unwrap().record.address(), address(51));
     assert_eq!(subject.changes(), [(id(1), Change::Updated)]);
     let sent = subject.wait(ms(3_000));
     assert!(sent.iter().all(|sent| sent.to != address(1)), "nothing goes to the old address");
@@ -245,7 +245,7 @@ fn metadata_that_fits_no_datagram_and_addresses_that_lead_nowhere_are_refused() 
     subject.command(Command::SetMetadata(Bytes::from(vec![0; 1_001])));
     subject.command(Command::SetAddress(([0, 0, 0, 0], 8000).into()));
 
-    assert_eq!(subject.engine.local().record, record(LOCAL));
+    assert_eq!(subject.engine.local().record.unpack(), record(LOCAL));
     assert_eq!(subject.engine.stats().refused_record, 2);
     assert!(!subject.engine.has_news());
 }

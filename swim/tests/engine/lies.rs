@@ -95,7 +95,7 @@ fn claims_over_http_about_this_node_are_outbid_whoever_asked_for_them() {
 
             subject.merge(vec![claim(lie, said)], origin);
 
-            assert_eq!(subject.engine.local().record.address, address(LOCAL));
+            assert_eq!(subject.engine.local().record.address(), address(LOCAL));
             assert!(subject.local() >= (1, 7, State::Alive), "{origin:?} {said:?}");
             assert_eq!(subject.engine.local().state, State::Alive);
         }

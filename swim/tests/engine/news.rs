@@ -79,7 +79,7 @@ fn a_load_is_told_when_it_changes_and_the_newest_wins() {
         };
         subject.hear(2, astromesh_wire::Message::Gossip, &[update]);
     }
-    assert_eq!(subject.member(1).unwrap().load, load(20));
+    assert_eq!(subject.member(1).unwrap().load(), load(20));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn the_load_of_a_former_life_ends_with_it() {
     let load = Load { active_requests: 7, ..Load::default() };
     let update = astromesh_wire::Update::Load { id: short(1), generation: 1, sequence: 4, load };
     subject.hear(1, astromesh_wire::Message::Gossip, &[update]);
-    assert_eq!(subject.member(1).unwrap().load, load);
+    assert_eq!(subject.member(1).unwrap().load(), load);
 
     let reborn = astromesh_swim::OwnedRecord { generation: 2, ..crate::record(1) };
     subject.hear(
@@ -125,7 +125,7 @@ fn the_load_of_a_former_life_ends_with_it() {
         &[astromesh_wire::Update::Record(reborn.borrow())],
     );
 
-    assert_eq!(subject.member(1).unwrap().load, Load::default());
+    assert_eq!(subject.member(1).unwrap().load(), Load::default());
 }
 
 #[test]
