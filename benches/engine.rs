@@ -29,6 +29,7 @@ enum Carries {
 /// A protocol under test: one node that knows `members - 1` others.
 trait Subject {
     const NAME: &'static str;
+    const SIZES: &'static [u32];
 
     fn among(members: u32) -> Self;
 
@@ -86,6 +87,7 @@ fn record(number: u32) -> OwnedRecord {
 
 impl Subject for Ours {
     const NAME: &'static str = "astromesh";
+    const SIZES: &'static [u32] = &[10, 100, 1_000, 10_000, 100_000];
 
     fn among(members: u32) -> Self {
         let now = astromesh_swim::Instant::default();
@@ -199,6 +201,7 @@ fn foca_id(number: u32) -> FocaId {
 
 impl Subject for Foca {
     const NAME: &'static str = "foca";
+    const SIZES: &'static [u32] = &[10, 100, 1_000, 10_000];
 
     fn among(members: u32) -> Self {
         let size = NonZeroU32::new(members).expect("there are members");
@@ -277,7 +280,7 @@ fn compare<S: Subject>(criterion: &mut Criterion) {
     ];
     for (name, carries) in kinds {
         let mut group = criterion.benchmark_group(format!("engine/{name}"));
-        for members in [10, 100, 1_000, 10_000] {
+        for &members in S::SIZES {
             group.bench_function(BenchmarkId::new(S::NAME, members), |bencher| {
                 bencher.iter_custom(|count| measure::<S>(members, carries, count));
             });

@@ -1,15 +1,14 @@
 //! Which news rides on the next datagram.
 //!
-//! Owns, for each member and kind of news, at most one pending item: news is read from the table
-//! when it is sent, so the newest always wins and the queue never holds more than four items a
-//! member. Items go out by class, then by how rarely they were sent. Refuses to know what an item
-//! says or whether it fits; the caller offers it to a datagram and reports back.
+//! Owns, for each member and kind of news, at most one pending item: newer news takes its place, so
+//! the newest always wins and the queue never holds more than one item a member and kind. Items go
+//! out by class, then by how rarely they were sent. Refuses to know what an item says or whether it
+//! fits; the caller offers it to a datagram and reports back.
 
-use std::collections::VecDeque;
+use astromesh_wire::{Encoded, ShortId};
+use hashbrown::HashTable;
 
-use astromesh_wire::ShortId;
-use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
+use crate::ring;
 
 /// What a piece of news is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,34 +59,54 @@ pub enum Offer {
 /// The queue of pending news.
 #[derive(Debug, Default)]
 pub struct Dissemination {
-    pending: IndexMap<Topic, Pending, FxBuildHasher>,
-    /// Indexed by class; within, by how often the item was sent.
-    tiers: [Vec<VecDeque<Item>>; CLASSES],
-    next_stamp: u64,
+    items: Vec<Item>,
+    /// Slots in `items` that hold nothing.
+    free: Vec<u32>,
+    /// Slots by topic.
+    index: HashTable<u32>,
+    /// Indexed by class.
+    classes: [Tiers; CLASSES],
     /// Items taken in the running `fill`, to be put back one tier further; kept for its memory.
-    taken: Vec<(usize, usize, Item)>,
-    /// Items in `tiers`, those superseded included.
-    queued: usize,
+    taken: Vec<u32>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    stamp: u64,
+/// The items of a class.
+#[derive(Debug, Default)]
+struct Tiers {
+    /// Indexed by how often its items were sent.
+    tiers: Vec<Bucket>,
+    /// Items in all of them.
+    length: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A list of items linked through their slots, the one that waits longest first.
+#[derive(Debug, Default, Clone, Copy)]
+struct Bucket {
+    head: Option<u32>,
+    tail: Option<u32>,
+}
+
+#[derive(Debug)]
 struct Item {
     topic: Topic,
-    /// Differs from that of `pending` once the item is superseded.
-    stamp: u64,
+    class: Class,
+    /// How often it was sent.
+    sent: usize,
+    /// Its neighbours in the bucket.
+    before: Option<u32>,
+    behind: Option<u32>,
+    /// What it says, once somebody has written it down.
+    encoded: Option<Encoded>,
 }
 
 const CLASSES: usize = 4;
 
-/// Items of one bucket that may fail to fit before a datagram counts as full.
+/// Items that may fail to fit before a datagram counts as full.
 const MISFITS_MAX: usize = 4;
 
 impl Class {
+    const ALL: [Self; CLASSES] = [Self::Urgent, Self::State, Self::Record, Self::Load];
+
     const fn index(self) -> usize {
         match self {
             Self::Urgent => 0,
@@ -98,104 +117,178 @@ impl Class {
     }
 }
 
+impl Topic {
+    const fn hash(self) -> u64 {
+        let kind = match self.kind {
+            Kind::State => 0,
+            Kind::Record => 1,
+            Kind::Load => 2,
+            Kind::Evidence => 3,
+        };
+        ring::mix((self.id.to_u64() << 2) | kind)
+    }
+}
+
 impl Dissemination {
     /// Adds news, or starts its transmissions anew if it is already pending.
+    ///
+    /// Must be called for every change of what a topic says: an item may go on saying what it said
+    /// when it was first sent.
     pub fn enqueue(&mut self, topic: Topic, class: Class) {
-        self.next_stamp += 1;
-        let stamp = self.next_stamp;
-        self.pending.insert(topic, Pending { stamp });
-        self.put(class.index(), 0, Item { topic, stamp });
-        // Superseded items are dropped when met; a burst that outruns this is swept.
-        if self.queued > 4 * self.pending.len() + 64 {
-            self.sweep();
+        let item = Item { topic, class, sent: 0, before: None, behind: None, encoded: None };
+        if let Some(slot) = self.slot(topic) {
+            self.unlink(slot);
+            if let Some(place) = self.items.get_mut(index(slot)) {
+                *place = item;
+            }
+            self.link(slot);
+            return;
         }
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.items.get_mut(index(slot)) {
+                    *place = item;
+                }
+                slot
+            }
+            None => {
+                let Ok(slot) = u32::try_from(self.items.len()) else { return };
+                self.items.push(item);
+                slot
+            }
+        };
+        let items = &self.items;
+        let rehash = |&slot: &u32| items.get(index(slot)).map_or(0, |item| item.topic.hash());
+        self.index.insert_unique(topic.hash(), slot, rehash);
+        self.link(slot);
     }
 
     /// Drops all news about a member.
     pub fn forget(&mut self, id: ShortId) {
-        for kind in [Kind::State, Kind::Record, Kind::Load, Kind::Evidence] {
-            self.pending.swap_remove(&Topic { id, kind });
+        for kind in [Kind::State, Kind::Record, Kind::Load] {
+            if let Some(slot) = self.slot(Topic { id, kind }) {
+                self.unlink(slot);
+                self.discard(slot);
+            }
         }
     }
 
     /// Whether nothing is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.index.is_empty()
     }
 
     /// How many items are pending.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.index.len()
     }
 
-    /// How many entries are held, superseded ones included; at most `4 * len() + 65`.
-    #[must_use]
-    pub const fn queued(&self) -> usize {
-        self.queued
-    }
-
-    /// Offers pending news in order until the datagram is full. An item that was taken `limit`
-    /// times is done.
-    pub fn fill(&mut self, limit: usize, mut offer: impl FnMut(Topic) -> Offer) {
-        if self.pending.is_empty() {
-            return;
-        }
+    /// Offers pending items to a datagram until it is full, each with room for its bytes, which are
+    /// kept for the next time. What was taken `limit` times is dropped.
+    pub fn fill(
+        &mut self,
+        limit: usize,
+        mut offer: impl FnMut(Topic, &mut Option<Encoded>) -> Offer,
+    ) {
         let mut misfits = 0;
-        for (class, tier) in self.tiers.iter_mut().enumerate() {
-            for (sent, bucket) in tier.iter_mut().enumerate() {
-                for _ in 0..bucket.len() {
-                    if misfits >= MISFITS_MAX {
-                        break;
-                    }
-                    let Some(item) = bucket.pop_front() else { break };
-                    self.queued -= 1;
-                    let current = self.pending.get(&item.topic).map(|pending| pending.stamp);
-                    if current != Some(item.stamp) {
-                        continue;
-                    }
-                    match offer(item.topic) {
+        for class in Class::ALL {
+            let mut left = self.classes.get(class.index()).map_or(0, |class| class.length);
+            let mut sent = 0;
+            while left > 0 && misfits < MISFITS_MAX {
+                let Some(bucket) = self.bucket(class, sent).copied() else { break };
+                let mut next = bucket.head;
+                while let Some(slot) = next
+                    && misfits < MISFITS_MAX
+                {
+                    left = left.saturating_sub(1);
+                    let Some(item) = self.items.get_mut(index(slot)) else { break };
+                    // Those behind the last one failed to fit just now.
+                    next = if next == bucket.tail { None } else { item.behind };
+                    match offer(item.topic, &mut item.encoded) {
                         Offer::Taken if sent + 1 < limit => {
-                            self.taken.push((class, sent + 1, item));
+                            self.unlink(slot);
+                            self.taken.push(slot);
                         }
                         Offer::Taken | Offer::Obsolete => {
-                            self.pending.swap_remove(&item.topic);
+                            self.unlink(slot);
+                            self.discard(slot);
                         }
                         Offer::NoRoom => {
                             misfits += 1;
-                            bucket.push_back(item);
-                            self.queued += 1;
+                            self.unlink(slot);
+                            self.link(slot);
                         }
                     }
                 }
+                sent += 1;
             }
         }
-        while let Some((class, sent, item)) = self.taken.pop() {
-            self.put(class, sent, item);
+        let mut taken = std::mem::take(&mut self.taken);
+        for slot in taken.drain(..) {
+            if let Some(item) = self.items.get_mut(index(slot)) {
+                item.sent += 1;
+            }
+            self.link(slot);
+        }
+        self.taken = taken;
+    }
+
+    fn slot(&self, topic: Topic) -> Option<u32> {
+        let is_it =
+            |&slot: &u32| self.items.get(index(slot)).is_some_and(|item| item.topic == topic);
+        self.index.find(topic.hash(), is_it).copied()
+    }
+
+    fn bucket(&mut self, class: Class, sent: usize) -> Option<&mut Bucket> {
+        self.classes.get_mut(class.index())?.tiers.get_mut(sent)
+    }
+
+    /// Appends an item to its bucket.
+    fn link(&mut self, slot: u32) {
+        let Some(item) = self.items.get_mut(index(slot)) else { return };
+        let Some(class) = self.classes.get_mut(item.class.index()) else { return };
+        if class.tiers.len() <= item.sent {
+            class.tiers.resize(item.sent + 1, Bucket::default());
+        }
+        let Some(bucket) = class.tiers.get_mut(item.sent) else { return };
+        class.length += 1;
+        let last = bucket.tail.replace(slot);
+        (item.before, item.behind) = (last, None);
+        match last.and_then(|last| self.items.get_mut(index(last))) {
+            Some(last) => last.behind = Some(slot),
+            None => bucket.head = Some(slot),
         }
     }
 
-    fn put(&mut self, class: usize, sent: usize, item: Item) {
-        let Some(tier) = self.tiers.get_mut(class) else { return };
-        if tier.len() <= sent {
-            tier.resize_with(sent + 1, VecDeque::new);
+    /// Takes an item out of its bucket.
+    fn unlink(&mut self, slot: u32) {
+        let Some(item) = self.items.get(index(slot)) else { return };
+        let (before, behind) = (item.before, item.behind);
+        let Some(class) = self.classes.get_mut(item.class.index()) else { return };
+        class.length = class.length.saturating_sub(1);
+        let Some(bucket) = class.tiers.get_mut(item.sent) else { return };
+        match before.and_then(|before| self.items.get_mut(index(before))) {
+            Some(before) => before.behind = behind,
+            None => bucket.head = behind,
         }
-        if let Some(bucket) = tier.get_mut(sent) {
-            bucket.push_back(item);
-            self.queued += 1;
+        match behind.and_then(|behind| self.items.get_mut(index(behind))) {
+            Some(behind) => behind.before = before,
+            None => bucket.tail = before,
         }
     }
 
-    fn sweep(&mut self) {
-        let pending = &self.pending;
-        let is_current = |item: &Item| {
-            pending.get(&item.topic).is_some_and(|pending| pending.stamp == item.stamp)
-        };
-        self.queued = 0;
-        for bucket in self.tiers.iter_mut().flatten() {
-            bucket.retain(is_current);
-            self.queued += bucket.len();
+    /// Frees the slot of an item that is in no bucket.
+    fn discard(&mut self, slot: u32) {
+        let Some(topic) = self.items.get(index(slot)).map(|item| item.topic) else { return };
+        if let Ok(entry) = self.index.find_entry(topic.hash(), |&other| other == slot) {
+            entry.remove();
+            self.free.push(slot);
         }
     }
+}
+
+fn index(slot: u32) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
 }

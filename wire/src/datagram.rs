@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use crate::codec;
 use crate::id::ShortId;
 use crate::limits::DATAGRAM_BYTES_MAX;
-use crate::update::{Update, Updates};
+use crate::update::{Encoded, Update, Updates};
 
 /// The version this code speaks.
 pub const VERSION: u8 = 2;
@@ -379,6 +379,14 @@ impl<'b> Encoder<'b> {
     /// [`Full`] when it would break the budget, or a limit of a record; the datagram is unchanged
     /// then.
     pub fn push(&mut self, update: &Update<'_>) -> Result<(), Full> {
+        self.put(|room| update.put(room))
+    }
+
+    /// Adds an update whose bytes are known.
+    ///
+    /// # Errors
+    /// As [`Encoder::push`].
+    pub fn push_encoded(&mut self, update: &Encoded) -> Result<(), Full> {
         self.put(|room| update.put(room))
     }
 

@@ -33,6 +33,6 @@ pub use datagram::{ClusterTag, Datagram, Encoder, Full, Incarnation, Message, Re
 pub use id::{NodeId, ParseIdError, ShortId};
 pub use metadata::{Agents, Metadata, Service};
 pub use update::{
-    Ballot, Bucket, Content, Entry, Evidence, Load, Range, Record, State, StateUpdate, Update,
-    Updates,
+    Ballot, Bucket, Content, Encoded, Entry, Evidence, Load, Range, Record, State, StateUpdate,
+    Update, Updates,
 };

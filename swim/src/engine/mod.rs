@@ -20,7 +20,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use astromesh_wire::{ClusterTag, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update};
+use astromesh_wire::{
+    ClusterTag, Encoded, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update,
+};
 use bytes::BytesMut;
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -223,12 +225,17 @@ impl Engine {
         }
         if cargo == Cargo::News {
             let limit = retransmit_limit(&self.config, table.live().len() + 1);
-            self.news.fill(limit, |topic| match about(topic) {
-                None => Offer::Obsolete,
-                Some(update) => match encoder.push(&update) {
-                    Ok(()) => Offer::Taken,
-                    Err(astromesh_wire::Full) => Offer::NoRoom,
-                },
+            self.news.fill(limit, |topic, encoded| {
+                if let Some(known) = encoded {
+                    return offered(encoder.push_encoded(known));
+                }
+                match about(topic) {
+                    None => Offer::Obsolete,
+                    Some(Update::State(update)) => {
+                        offered(encoder.push_encoded(encoded.insert(Encoded::of(&update))))
+                    }
+                    Some(update) => offered(encoder.push(&update)),
+                }
             });
         }
         encoder.finish(self.cluster);
@@ -406,6 +413,13 @@ fn update_about<'a>(local: &'a Member, table: &'a Table, topic: Topic) -> Option
         },
         Kind::Record | Kind::Load | Kind::Evidence => return None,
     })
+}
+
+const fn offered(result: Result<(), astromesh_wire::Full>) -> Offer {
+    match result {
+        Ok(()) => Offer::Taken,
+        Err(astromesh_wire::Full) => Offer::NoRoom,
+    }
 }
 
 /// An address that datagrams can be sent to.

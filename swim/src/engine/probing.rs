@@ -254,6 +254,7 @@ impl Engine {
             .collect();
         for id in gone {
             if let Some(member) = self.table.remove(id) {
+                self.news.forget(id);
                 self.changed(member.record.id, Change::Reaped);
             }
         }

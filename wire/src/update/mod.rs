@@ -63,6 +63,40 @@ pub struct StateUpdate {
     pub incarnation: u32,
 }
 
+/// A [`StateUpdate`] as it is written, for one that is sent many times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded {
+    bytes: [u8; STATE_BYTES_MAX],
+    length: u8,
+}
+
+/// Tag, short id and two numbers of at most five bytes each.
+const STATE_BYTES_MAX: usize = 16;
+
+impl Encoded {
+    /// The bytes of this update.
+    #[must_use]
+    pub fn of(update: &StateUpdate) -> Self {
+        let mut bytes = [0; STATE_BYTES_MAX];
+        let length = Update::State(*update).put(&mut bytes);
+        debug_assert!(length.is_some(), "a state update has at most {STATE_BYTES_MAX} bytes");
+        let length = length.and_then(|length| u8::try_from(length).ok()).unwrap_or(0);
+        Self { bytes, length }
+    }
+
+    /// Writes the update at the front of `room`; `None` when it does not fit.
+    pub(crate) fn put(&self, room: &mut [u8]) -> Option<usize> {
+        let length = usize::from(self.length);
+        if let Some((front, _)) = room.split_first_chunk_mut() {
+            // All of it, for a copy of fixed length is one instruction.
+            *front = self.bytes;
+        } else {
+            room.get_mut(..length)?.copy_from_slice(self.bytes.get(..length)?);
+        }
+        Some(length)
+    }
+}
+
 /// The state of a member. The order is that of precedence at equal incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
