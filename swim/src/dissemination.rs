@@ -104,6 +104,9 @@ const CLASSES: usize = 4;
 /// Items that may fail to fit before a datagram counts as full.
 const MISFITS_MAX: usize = 4;
 
+/// Items for which memory is kept while there are none.
+const ITEMS_KEPT: usize = 1_024;
+
 impl Class {
     const ALL: [Self; CLASSES] = [Self::Urgent, Self::State, Self::Record, Self::Load];
 
@@ -285,6 +288,10 @@ impl Dissemination {
         if let Ok(entry) = self.index.find_entry(topic.hash(), |&other| other == slot) {
             entry.remove();
             self.free.push(slot);
+        }
+        if self.index.is_empty() && self.items.capacity() > ITEMS_KEPT {
+            // What a mass join needed once is not kept for ever.
+            (self.items, self.free, self.index) = Default::default();
         }
     }
 }

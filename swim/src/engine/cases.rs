@@ -463,7 +463,11 @@ impl Engine {
             }
             _ => {}
         }
-        self.evidence.is_stale = true;
+        // An incarnation more moves nobody on the ring.
+        let was_live = matches!(before.state, State::Alive | State::Suspect);
+        if was_live != member.is_live() {
+            self.evidence.is_stale = true;
+        }
     }
 
     /// This node stood still: what it did not hear in that time proves nothing.

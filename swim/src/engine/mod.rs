@@ -246,7 +246,12 @@ impl Engine {
 
     /// The next thing the host should know; `None` when there is none.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // What a mass join needed once is not kept for ever.
+            self.events.shrink_to(EVENTS_KEPT);
+        }
+        event
     }
 
     /// When `handle_timeout` is to be called at the latest.
@@ -361,6 +366,9 @@ impl Engine {
         self.local.state == State::Left
     }
 }
+
+/// Events for which memory is kept while there are none.
+const EVENTS_KEPT: usize = 1_024;
 
 /// A datagram that waited longer in the socket means that this host is behind.
 const QUEUE_DELAY_MAX: Duration = Duration::from_millis(100);
