@@ -100,11 +100,10 @@ impl Table {
         Some(result)
     }
 
-    /// Notes that a datagram came from a member; nothing derived depends on it.
-    pub fn heard(&mut self, id: ShortId, now: Instant) {
-        if let Some(member) = self.member_mut(id) {
-            member.set_heard_at(now);
-        }
+    /// Notes that a datagram came from a member, if it is one; nothing derived depends on it.
+    pub fn heard(&mut self, id: ShortId, now: Instant) -> bool {
+        let member = self.member_mut(id);
+        member.map(|member| member.set_heard_at(now)).is_some()
     }
 
     /// Forgets a member.

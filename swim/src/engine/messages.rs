@@ -41,24 +41,29 @@ impl Engine {
             self.answer_after_leave(from, &datagram);
             return;
         }
-        if self.table.get(datagram.sender).is_none() {
+        let mut is_member = self.table.heard(datagram.sender, now);
+        if !is_member {
             self.introduce(now, from, &datagram);
+            is_member = self.table.heard(datagram.sender, now);
         }
-        let is_member = self.table.get(datagram.sender).is_some();
         if is_member {
-            self.table.heard(datagram.sender, now);
-            if datagram.updates().any(|update| self.is_stale_doubt(&update)) {
-                let own = Some(self.own(Kind::State));
-                self.send(from, Message::Gossip, own, Cargo::Empty);
-            }
-            let mut queries = QUERIES_PER_DATAGRAM_MAX;
-            for update in datagram.updates() {
-                self.take_in(now, from, &update, &mut queries);
-            }
+            self.take_updates(now, from, &datagram);
         } else {
             self.stats.ignored_stranger += 1;
         }
         self.take_message(now, from, &datagram, is_member);
+    }
+
+    fn take_updates(&mut self, now: Instant, from: SocketAddr, datagram: &Datagram<'_>) {
+        let mut queries = QUERIES_PER_DATAGRAM_MAX;
+        let mut is_doubted = false;
+        for update in datagram.updates() {
+            is_doubted = is_doubted || self.is_stale_doubt(&update);
+            self.take_in(now, from, &update, &mut queries);
+        }
+        if is_doubted {
+            self.send(from, Message::Gossip, Some(self.own(Kind::State)), Cargo::Empty);
+        }
     }
 
     fn take_message(
