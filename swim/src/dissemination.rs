@@ -189,15 +189,16 @@ impl Dissemination {
     }
 
     /// Offers pending items to a datagram until it is full, each with room for its bytes, which are
-    /// kept for the next time. What was taken `limit` times is dropped.
+    /// kept for the next time. What was taken as often as the `limit` of its class says is dropped.
     pub fn fill(
         &mut self,
-        limit: usize,
+        limit: impl Fn(Class) -> usize,
         mut offer: impl FnMut(Topic, &mut Option<Encoded>) -> Offer,
     ) {
         let mut misfits = 0;
         for class in Class::ALL {
             let mut left = self.classes.get(class.index()).map_or(0, |class| class.length);
+            let limit = limit(class);
             let mut sent = 0;
             while left > 0 && misfits < MISFITS_MAX {
                 let Some(bucket) = self.bucket(class, sent).copied() else { break };

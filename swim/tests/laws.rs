@@ -206,7 +206,7 @@ proptest! {
             prop_assert!(queue.len() <= sent.len());
             if fills {
                 let mut left = room;
-                queue.fill(limit, |topic, _| {
+                queue.fill(|_| limit, |topic, _| {
                     if left == 0 {
                         return Offer::NoRoom;
                     }
@@ -219,7 +219,7 @@ proptest! {
         }
         // Left to itself it sends each exactly as often as the limit says, and is empty then.
         for _ in 0..20 * 3 * limit {
-            queue.fill(limit, |topic, _| {
+            queue.fill(|_| limit, |topic, _| {
                 *sent.get_mut(&topic).expect("only what was added is offered") += 1;
                 Offer::Taken
             });
@@ -241,13 +241,13 @@ proptest! {
             queue.enqueue(topic(number), class_of(class));
         }
         for _ in 0..sent_before {
-            queue.fill(9, |_, _| Offer::Taken);
+            queue.fill(|_| 9, |_, _| Offer::Taken);
         }
         for &(&number, &class) in &late {
             queue.enqueue(topic(number), class_of(class));
         }
         let mut order = Vec::new();
-        queue.fill(9, |topic, _| {
+        queue.fill(|_| 9, |topic, _| {
             let number = topic.id.as_bytes()[0];
             let sent = if number % 2 == 0 { sent_before } else { 0 };
             order.push((class_of(items[&number]), sent));
@@ -267,8 +267,10 @@ fn what_became_moot_or_was_forgotten_is_dropped() {
     }
     queue.forget(short(1));
     assert_eq!(queue.len(), 3);
-    queue
-        .fill(4, |topic, _| if topic.kind == Kind::Load { Offer::Obsolete } else { Offer::NoRoom });
+    queue.fill(
+        |_| 4,
+        |topic, _| if topic.kind == Kind::Load { Offer::Obsolete } else { Offer::NoRoom },
+    );
     assert_eq!(queue.len(), 2);
 }
 
@@ -279,10 +281,13 @@ fn adding_the_same_news_a_million_times_keeps_one_item() {
         queue.enqueue(Topic { id: short(1), kind: Kind::State }, Class::Urgent);
     }
     let mut offers = 0;
-    queue.fill(4, |_, _| {
-        offers += 1;
-        Offer::Taken
-    });
+    queue.fill(
+        |_| 4,
+        |_, _| {
+            offers += 1;
+            Offer::Taken
+        },
+    );
     assert_eq!((queue.len(), offers), (1, 1));
 }
 

@@ -224,7 +224,8 @@ impl Engine {
             debug_assert!(fits.is_ok(), "a single update fits any datagram");
         }
         if cargo == Cargo::News {
-            let limit = retransmit_limit(&self.config, table.live().len() + 1);
+            let (config, members) = (&self.config, table.live().len() + 1);
+            let limit = |class| retransmit_limit(config, class, members);
             self.news.fill(limit, |topic, encoded| {
                 if let Some(known) = encoded {
                     return offered(encoder.push_encoded(known));
@@ -377,12 +378,16 @@ const QUEUE_DELAY_MAX: Duration = Duration::from_millis(100);
 const REAPS_PER_LIFETIME: u32 = 24;
 
 /// How often a member sends one piece of news in a mesh of this size.
-fn retransmit_limit(config: &Config, live_count: usize) -> usize {
+fn retransmit_limit(config: &Config, class: Class, live_count: usize) -> usize {
     let members = u32::try_from(live_count).unwrap_or(u32::MAX - 1);
     if let Rule::Evidence { .. } = config.detector.rule {
-        // 2 (ceil(ln n) + 5): half as often left stragglers under loss and mass crashes, see
-        // `docs/adr/0002`.
-        return 2 * (natural_log_ceil(members) + 5);
+        // Half as often left stragglers of deaths under loss and mass crashes, see `docs/adr/0002`.
+        // A record that is missed is asked for, and a load is soon outdated.
+        let enough = natural_log_ceil(members) + 5;
+        return match class {
+            Class::Urgent | Class::State => 2 * enough,
+            Class::Record | Class::Load => enough,
+        };
     }
     // ceil(log10(n + 1)) is the number of digits of n.
     let digits = members.max(1).ilog10() + 1;
