@@ -6,7 +6,7 @@ use astromesh_wire::{Bucket, Message, ShortId, State};
 
 use super::{Cargo, Engine};
 use crate::detector::Verdict;
-use crate::io::{Change, Event, Verdict as Reason, VerdictRule};
+use crate::io::Change;
 use crate::precedence::Standing;
 use crate::probe::{Chosen, Probe};
 use crate::time::Instant;
@@ -183,21 +183,7 @@ impl Engine {
                     return;
                 }
                 let claim = Standing { state: State::Dead, ..member.standing() };
-                let reason = Reason {
-                    subject: member.record.id,
-                    generation: member.record.generation,
-                    incarnation: member.record.incarnation,
-                    accuser: Some(self.local.id()),
-                    rule: VerdictRule::Timeout,
-                    open_for: now.since(member.state_at()),
-                    decided_ago: Duration::ZERO,
-                    tries: 0,
-                    helpers: 0,
-                    nacks: 0,
-                    health: u8::try_from(self.detector.health()).unwrap_or(u8::MAX),
-                    ballots: Vec::new(),
-                };
-                self.events.push_back(Event::Verdict(Box::new(reason)));
+                self.keep_timeout(now, id);
                 self.stats.deaths += 1;
                 self.set_standing(now, id, claim, Bucket::of(self.local.id()));
             }

@@ -73,6 +73,29 @@ impl Provenance {
 }
 
 impl Reasons {
+    /// The reasons of a verdict made now by `accuser` with its `health`, without what was tried.
+    const fn new(
+        now: Instant,
+        subject: Incarnation,
+        (accuser, health): (ShortId, u8),
+        rule: VerdictRule,
+        opened_at: Instant,
+    ) -> Self {
+        Self {
+            subject,
+            accuser,
+            rule,
+            open_for: now.since(opened_at),
+            decided_at: now,
+            tries: 0,
+            helpers: 0,
+            nacks: 0,
+            health,
+            ballots: [0; BALLOTS_MAX * BALLOT_BYTES],
+            ballots_bytes: 0,
+        }
+    }
+
     fn verdict(&self, now: Instant, subject: NodeId) -> Verdict {
         let (ballots, _) = self.ballots.as_chunks();
         let count = self.ballots_bytes / BALLOT_BYTES;
@@ -97,25 +120,28 @@ impl Engine {
     /// This node is about to declare a member dead: keeps why, and tells host and mesh.
     pub(super) fn keep_own_evidence(&mut self, now: Instant, id: ShortId, rule: VerdictRule) {
         let Some(case) = self.evidence.cases.get(&id) else { return };
-        let mut reasons = Reasons {
-            subject: case.subject,
-            accuser: self.local.id(),
-            rule,
-            open_for: now.since(case.opened_at),
-            decided_at: now,
-            tries: case.tries.pings,
-            helpers: case.tries.helpers,
-            nacks: case.tries.nacks,
-            health: self.evidence.health.score(now),
-            ballots: [0; BALLOTS_MAX * BALLOT_BYTES],
-            ballots_bytes: 0,
-        };
+        let own = (self.local.id(), self.evidence.health.score(now));
+        let mut reasons = Reasons::new(now, case.subject, own, rule, case.opened_at);
+        (reasons.tries, reasons.helpers) = (case.tries.pings, case.tries.helpers);
+        reasons.nacks = case.tries.nacks;
         for (room, ballot) in reasons.ballots.as_chunks_mut().0.iter_mut().zip(case.ballots()) {
             *room = ballot.to_bytes();
             reasons.ballots_bytes = reasons.ballots_bytes.saturating_add(BALLOT_BYTES);
         }
         let is_told = rule != VerdictRule::Unreachable;
         self.report(now, id, reasons, is_told);
+    }
+
+    /// A suspicion ran out: the same for SWIM with Lifeguard, which asks nobody.
+    pub(super) fn keep_timeout(&mut self, now: Instant, id: ShortId) {
+        let Some(member) = self.table.get(id) else { return };
+        let (generation, incarnation) = (member.record.generation, member.record.incarnation);
+        let subject = Incarnation { id, generation, incarnation };
+        let health = u8::try_from(self.detector.health()).unwrap_or(u8::MAX);
+        let own = (self.local.id(), health);
+        let opened_at = member.state_at();
+        let reasons = Reasons::new(now, subject, own, VerdictRule::Timeout, opened_at);
+        self.report(now, id, reasons, true);
     }
 
     /// Another node's reasons.
