@@ -9,6 +9,9 @@
 //! * [`network`]: delay, loss, duplication, cuts
 //! * [`checks`]: what must hold after every step and at the end
 //! * [`operations`]: bytes to a sequence of operations, for fuzzing
+//! * [`plan`]: a mesh as its operator plans it, played through and measured
+//! * [`report`]: the figures of a plan
+//! * `watch`: deaths, false deaths and the spread of news, read off the events
 //!
 //! It opens no socket, reads no clock and prints nothing.
 
@@ -16,8 +19,13 @@ pub mod checks;
 pub mod network;
 pub mod node;
 pub mod operations;
+pub mod plan;
+pub mod report;
+mod watch;
 pub mod world;
 
 pub use checks::Violation;
 pub use network::NetworkConfig;
+pub use plan::Plan;
+pub use report::{Report, Spread};
 pub use world::{Observation, World, WorldConfig};
