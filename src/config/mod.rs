@@ -61,16 +61,37 @@ pub fn load(
     overrides: &Overrides,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Runtime, Problems> {
-    let variable = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let places: Vec<PathBuf> = variable(CONFIG_DIR_VARIABLE)
-        .into_iter()
-        .chain([SYSTEM_DIRECTORY.into(), LOCAL_DIRECTORY.into()])
-        .collect();
-    let dir = search::find_directory(overrides.config.as_deref(), &places)?;
+    let dir = search::find_directory(overrides.config.as_deref(), &places(&environment))?;
     let file = dir.join(search::FILE_NAME);
     let text = search::read_text(&file)?;
     let document = yaml::Document::parse(&text).map_err(|error| unreadable(&file, &error))?;
-    runtime::build(file, dir, &document, overrides, variable(DATA_DIR_VARIABLE))
+    runtime::build(file, dir, &document, overrides, path_in(&environment, DATA_DIR_VARIABLE))
+}
+
+/// The directory that [`load`] takes when none is named; `None` when no place holds a
+/// `runtime.yaml`.
+#[must_use]
+pub fn find(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    search::find_directory(None, &places(&environment)).ok()
+}
+
+/// What holds where nothing is configured, for those who need no file.
+#[must_use]
+pub fn defaults() -> Runtime {
+    let document = yaml::Document::parse("").expect("an empty text is sound YAML");
+    runtime::build(PathBuf::new(), PathBuf::new(), &document, &Overrides::default(), None)
+        .expect("the defaults have no problem")
+}
+
+/// Where a `runtime.yaml` is looked for, in this order.
+fn places(environment: &impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let system = [SYSTEM_DIRECTORY.into(), LOCAL_DIRECTORY.into()];
+    path_in(environment, CONFIG_DIR_VARIABLE).into_iter().chain(system).collect()
+}
+
+/// The path in an environment variable; an empty one counts as unset.
+fn path_in(environment: &impl Fn(&str) -> Option<String>, name: &str) -> Option<PathBuf> {
+    environment(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn unreadable(file: &Path, error: &yaml::YamlError) -> Problem {
