@@ -10,14 +10,12 @@ use astromesh_swim::{Change, Event, Instant};
 use astromesh_wire::NodeId;
 
 use crate::report::Spread;
-use crate::world::World;
+use crate::world::{Observation, World};
 
 /// Watches the members of one world. Nodes are named by their index.
 #[derive(Debug)]
 pub(crate) struct Watch {
     indices: BTreeMap<NodeId, usize>,
-    /// How many of the world's observations were looked at.
-    read: usize,
     crashed: BTreeSet<usize>,
     /// Nodes below this index are cut off from the others.
     cut_at: Option<usize>,
@@ -47,7 +45,6 @@ impl Watch {
         let ids = world.nodes().iter().enumerate();
         Self {
             indices: ids.map(|(index, node)| (node.id(), index)).collect(),
-            read: world.observations().len(),
             crashed: BTreeSet::new(),
             cut_at: None,
             believers: BTreeMap::new(),
@@ -100,16 +97,14 @@ impl Watch {
         self.cut_at = at;
     }
 
-    /// Reads what the engines have reported since the last time.
-    pub(crate) fn read(&mut self, world: &World) {
-        let observations = world.observations();
-        for observation in observations.get(self.read..).unwrap_or_default() {
+    /// Reads what the engines have reported.
+    pub(crate) fn read(&mut self, observations: &[Observation]) {
+        for observation in observations {
             let Event::Member { id, change } = &observation.event else { continue };
             if let Some(&subject) = self.indices.get(id) {
                 self.note(observation.at, observation.observer, subject, *change);
             }
         }
-        self.read = observations.len();
     }
 
     fn note(&mut self, at: Instant, observer: usize, subject: usize, change: Change) {

@@ -277,6 +277,11 @@ impl World {
         &self.observations
     }
 
+    /// Hands over what the engines reported since the last time, so that none is ever dropped.
+    pub fn take_observations(&mut self) -> Vec<Observation> {
+        std::mem::take(&mut self.observations)
+    }
+
     /// What was wrong so far.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {

@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use crate::config::Problems;
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -26,6 +28,9 @@ pub(super) enum Failure {
     /// The command line asks for something impossible.
     #[error("{message}")]
     Usage { message: String },
+    /// The configuration is wrong; every problem comes with its remedy.
+    #[error("the configuration is wrong\n{problems}")]
+    Configuration { problems: Problems },
     /// This process could not do its own part.
     #[error("failed to {doing}: {cause}")]
     Local { doing: &'static str, cause: String },
@@ -41,7 +46,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// 0 fine, 1 failed, 2 usage, 3 not reachable; 130 as shells say "interrupted".
+    /// 0 fine, 1 failed, 2 usage, 3 not reachable, 64 bad configuration, as a daemon ends with it;
+    /// 130 as shells say "interrupted".
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
@@ -53,6 +59,7 @@ impl Failure {
             | Self::Demo { .. } => 1,
             Self::Usage { .. } => 2,
             Self::Unreachable { .. } => 3,
+            Self::Configuration { .. } => 64,
             Self::Interrupted => 130,
         }
     }
@@ -75,9 +82,11 @@ impl Failure {
                     .to_owned()
             }
             Self::Usage { .. } => "see --help".to_owned(),
-            Self::Local { .. } | Self::Demo { .. } | Self::Interrupted | Self::OutputClosed => {
-                String::new()
-            }
+            Self::Configuration { .. }
+            | Self::Local { .. }
+            | Self::Demo { .. }
+            | Self::Interrupted
+            | Self::OutputClosed => String::new(),
         }
     }
 
@@ -90,6 +99,7 @@ impl Failure {
             Self::Timeout { .. } => "timeout",
             Self::LeaveNotConfirmed { .. } => "leave_not_confirmed",
             Self::Usage { .. } => "usage",
+            Self::Configuration { .. } => "configuration",
             Self::Local { .. } => "local",
             Self::Demo { .. } => "demo",
             Self::Interrupted => "interrupted",

@@ -6,6 +6,7 @@
 //! `daemon` command, which hands its arguments to [`crate::node`] and becomes a daemon itself.
 
 mod agents;
+mod bar;
 mod client;
 mod daemon;
 mod demo;
@@ -32,12 +33,14 @@ Examples:
   astromeshctl run echo \"hello\"           run the agent `echo`, wherever in the mesh it lives
   astromeshctl --url http://10.0.0.5:8000 status
   astromeshctl mesh nodes --json | jq -r '.nodes[].name'
+  astromeshctl mesh simulate --nodes 100  what this configuration does with 100 nodes
 
 Exit codes:
   0    fine
   1    failed: the daemon said no, or said something that cannot be understood, or not in time
   2    usage: the command line is wrong
   3    no daemon can be reached at the URL
+  64   the configuration is wrong: mesh simulate and daemon
   130  interrupted: the demo, by Ctrl-C";
 
 /// Talk to a mesh of astromesh daemons.

@@ -6,3 +6,4 @@
 mod commands;
 mod daemon;
 mod failures;
+mod simulate;

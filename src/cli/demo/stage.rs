@@ -9,6 +9,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::bar::bar;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Fit, Format, Output, Stream, Tone};
 
@@ -156,17 +157,6 @@ impl Drop for Wait {
     }
 }
 
-/// `count` of `largest` as a bar of at most `cells` cells, exact to an eighth of one; what is not
-/// nothing is never shown as nothing.
-fn bar(count: usize, largest: usize, cells: usize) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if count == 0 || largest == 0 {
-        return String::new();
-    }
-    let eighths = (count.saturating_mul(cells * 8) / largest).clamp(1, cells * 8);
-    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
-}
-
 /// A time as people read it: `870 ms`, `2.4 s`.
 pub(super) fn time(elapsed: Duration) -> String {
     let milliseconds = elapsed.as_millis();
@@ -180,17 +170,6 @@ pub(super) fn time(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bars_are_in_proportion() {
-        assert_eq!(bar(24, 24, 8), "████████");
-        assert_eq!(bar(12, 24, 8), "████");
-        assert_eq!(bar(9, 24, 8), "███");
-        assert_eq!(bar(1, 16, 8), "▌");
-        assert_eq!(bar(1, 1_000_000, 8), "▏");
-        assert_eq!(bar(0, 24, 8), "");
-        assert_eq!(bar(0, 0, 8), "");
-    }
 
     #[test]
     fn times_have_the_unit_that_fits() {

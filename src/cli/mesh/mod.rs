@@ -1,9 +1,10 @@
-//! `astromeshctl mesh ...`: the mesh as one node sees it.
+//! `astromeshctl mesh ...`: the mesh as one node sees it, or as it would be.
 //!
-//! Owns what the three commands share: asking for the state and drawing its table.
+//! Owns what the commands share that ask a daemon: asking for the state and drawing its table.
 
 mod leave;
 mod nodes;
+mod simulate;
 mod status;
 
 use std::time::Duration;
@@ -34,6 +35,13 @@ pub(super) enum Command {
     /// The node tells the others that it goes, so that they stop choosing it at once. Its daemon
     /// keeps running; a restart joins again.
     Leave,
+    /// Plan a mesh: run your configuration on a virtual clock and measure it
+    ///
+    /// The very engine and datagrams of the daemon, on one virtual clock and a network of this
+    /// size and loss; no daemon is asked. All nodes but one find each other; the last one joins;
+    /// nothing happens for --duration; --kill nodes crash at once; --pause nodes stand still; the
+    /// mesh is cut in two halves for --partition and heals.
+    Simulate(simulate::Args),
 }
 
 pub(super) async fn run(
@@ -41,10 +49,11 @@ pub(super) async fn run(
     output: &Output,
     command: &Command,
 ) -> Result<(), Failure> {
-    let client = Client::new(global, PATIENCE)?;
+    let client = || Client::new(global, PATIENCE);
     match command {
-        Command::Status => status::run(&client, output).await,
-        Command::Nodes => nodes::run(&client, output).await,
-        Command::Leave => leave::run(&client, output).await,
+        Command::Status => status::run(&client()?, output).await,
+        Command::Nodes => nodes::run(&client()?, output).await,
+        Command::Leave => leave::run(&client()?, output).await,
+        Command::Simulate(args) => simulate::run(output, args),
     }
 }
