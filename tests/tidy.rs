@@ -25,8 +25,19 @@ const IMPORTS: [(&str, &[&str]); 11] = [
     // Of the API only the shapes: join and sync speak HTTP with other nodes.
     ("gossip", &["api::types", "astromesh_swim", "astromesh_wire", "config", "directory"]),
     ("api", &["agent", "astromesh_wire", "config", "directory", "gossip", "model", "routing"]),
-    // Of gossip only how it sets the engine: a simulation runs what a daemon would.
-    ("cli", &["api::types", "astromesh_sim", "config", "gossip::settings", "node"]),
+    // A simulation runs what a daemon would: of gossip how it sets the engine, and the rules to
+    // choose from.
+    (
+        "cli",
+        &[
+            "api::types",
+            "astromesh_sim",
+            "astromesh_swim::detector",
+            "config",
+            "gossip::settings",
+            "node",
+        ],
+    ),
     (
         "node",
         &[

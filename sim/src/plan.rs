@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
             // Who held it dead already, falsely until now, learns nothing.
             let holds_dead = |observer: usize| {
                 let member = nodes.get(observer).and_then(|node| node.engine.member(id));
-                member.is_none_or(|member| member.state == State::Dead)
+                member.is_none_or(|member| member.shown_state() == State::Dead)
             };
             let views = survivors.iter().copied().filter(|&observer| !holds_dead(observer));
             Some((victim, views.collect()))

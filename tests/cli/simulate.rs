@@ -60,6 +60,17 @@ fn a_crash_has_its_times_and_a_mesh_without_one_has_none() {
 }
 
 #[test]
+fn the_two_rules_can_be_compared() {
+    let with = |rule: &str| report(&["--nodes", "30", "--seed", "1", "--rule", rule]);
+    let (evidence, lifeguard) = (with("evidence"), with("lifeguard"));
+    assert_eq!((&evidence["rule"], &lifeguard["rule"]), (&"evidence".into(), &"lifeguard".into()));
+    let max = |report: &Value| report["detection_s"]["max"].as_f64().unwrap();
+    assert!(max(&evidence) < max(&lifeguard), "{evidence} {lifeguard}");
+    assert!(max(&evidence) > evidence["floor_s"].as_f64().unwrap(), "{evidence}");
+    assert!(lifeguard["floor_s"].is_null());
+}
+
+#[test]
 fn a_partition_heals_and_a_long_pause_is_a_false_death() {
     let both = ["--nodes", "8", "--kill", "0", "--pause", "1x40", "--partition", "30"];
     let report = report(&[&both[..], &["--seed", "3"]].concat());
@@ -77,6 +88,7 @@ fn people_get_a_table_no_wider_than_80_without_a_plot() {
     for needed in [
         "Mesh          10 nodes, 2.5% loss, 1 killed, halves cut for 10 s\n",
         "Configuration none found, so the defaults\n",
+        "Deaths        by evidence, after 2 s or more\n",
         "Seed          42\n",
         "a crash is known to all",
         "all agree after the cut",
@@ -113,7 +125,7 @@ fn the_configuration_decides() {
 
 #[test]
 fn wrong_flags_are_2_and_say_what_would_be_right() {
-    let rows: [(&[&str], &[&str]); 12] = [
+    let rows: [(&[&str], &[&str]); 13] = [
         (&[], &["--nodes"]),
         (&["--nodes", "1"], &["--nodes", "'1'", "from 2 to 10000"]),
         (&["--nodes", "10001"], &["--nodes", "'10001'", "from 2 to 10000"]),
@@ -123,6 +135,7 @@ fn wrong_flags_are_2_and_say_what_would_be_right() {
         (&["--nodes", "9", "--partition", "0"], &["--partition", "above 0"]),
         (&["--nodes", "9", "--runs", "0"], &["--runs", "'0'", "from 1 to 1000"]),
         (&["--nodes", "9", "--seed", "x"], &["--seed", "'x'"]),
+        (&["--nodes", "9", "--rule", "guess"], &["--rule", "'guess'", "evidence", "lifeguard"]),
         (&["--nodes", "9", "--kill", "9"], &["--kill 9", "at most 8", "--nodes"]),
         (&["--nodes", "9", "--kill", "8", "--partition", "5"], &["--kill 8", "at most 7"]),
         (&["--nodes", "9", "--kill", "3", "--pause", "6x5"], &["--pause", "at most 5"]),

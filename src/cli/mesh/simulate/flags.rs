@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use astromesh_sim::plan::Pause;
+use astromesh_swim::detector::{DetectorConfig, Rule};
 
 use crate::cli::failure::Failure;
 use crate::cli::seconds;
@@ -41,6 +42,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "R", default_value = "1", value_parser = runs)]
     pub(super) runs: u32,
 
+    /// How deaths are decided, if not as configured: for a comparison of the two
+    #[arg(long, value_name = "RULE")]
+    pub(super) rule: Option<RuleName>,
+
     /// Decides everything that is left to chance: same seed, same figures [default: a random one]
     #[arg(long, value_name = "S")]
     pub(super) seed: Option<u64>,
@@ -51,6 +56,26 @@ pub(in crate::cli) struct Args {
     /// without any of these, the defaults.
     #[arg(long, value_name = "DIR")]
     pub(super) config: Option<PathBuf>,
+}
+
+/// A rule by which deaths are decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum RuleName {
+    /// By the votes of observers
+    Evidence,
+    /// By waiting for a refutation, as SWIM with Lifeguard
+    Lifeguard,
+}
+
+impl RuleName {
+    /// The rule of this name with its settings, where `configured` has any for it.
+    pub(super) fn rule(self, configured: Rule) -> Rule {
+        match (self, configured) {
+            (Self::Evidence, Rule::Evidence { .. }) => configured,
+            (Self::Evidence, Rule::Lifeguard) => DetectorConfig::default().rule,
+            (Self::Lifeguard, _) => Rule::Lifeguard,
+        }
+    }
 }
 
 impl Args {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use astromesh_sim::plan::{self, Phase, Progress};
 use astromesh_sim::{Plan, Report, Spread};
+use astromesh_swim::detector::Rule;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -55,6 +56,10 @@ pub(super) fn run(output: &Output, args: &Args) -> Result<(), Failure> {
 
 fn told(args: &Args) -> Result<Told, Failure> {
     let Runtime { mesh, file, .. } = runtime(args.config.clone())?;
+    let mut engine = settings::engine(&mesh);
+    if let Some(name) = args.rule {
+        engine.detector.rule = name.rule(engine.detector.rule);
+    }
     let plan = Plan {
         nodes: args.nodes,
         loss: args.loss,
@@ -64,7 +69,7 @@ fn told(args: &Args) -> Result<Told, Failure> {
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..DRAWN_SEED_MAX)),
         runs: args.runs,
         idle: args.duration,
-        engine: settings::engine(&mesh),
+        engine,
     };
     Ok(Told { plan, configured_by: Some(file).filter(|file| !file.as_os_str().is_empty()) })
 }
@@ -127,6 +132,11 @@ fn json(told: &Told, report: &Report) -> Value {
         "runs": plan.runs,
         "seed": plan.seed,
         "configuration": configured_by,
+        "rule": match plan.engine.detector.rule {
+            Rule::Evidence { .. } => "evidence",
+            Rule::Lifeguard => "lifeguard",
+        },
+        "floor_s": floor(plan.engine.detector.rule).map(seconds),
         "detection_s": spread(&report.detection),
         "detection_by_view_s": spread(&report.detection_views),
         "undetected": report.detection.endless,
@@ -138,6 +148,14 @@ fn json(told: &Told, report: &Report) -> Value {
         "unconverged": report.join.endless + report.heal.endless,
         "simulated_s": seconds(report.simulated),
     })
+}
+
+/// How long any silence is forgiven, by the rule that has such a bound.
+const fn floor(rule: Rule) -> Option<Duration> {
+    match rule {
+        Rule::Evidence { floor } => Some(floor),
+        Rule::Lifeguard => None,
+    }
 }
 
 fn spread(spread: &Spread) -> Option<Value> {

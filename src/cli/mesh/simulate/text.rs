@@ -7,7 +7,7 @@ use std::time::Duration;
 use astromesh_sim::plan::{CONVERGENCE_MAX, DETECTION_MAX};
 use astromesh_sim::{Plan, Report, Spread};
 
-use super::Told;
+use super::{Told, floor};
 use crate::cli::bar::bar;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Fit, Output, Stream, Tone};
@@ -57,6 +57,10 @@ fn head(output: &Output, told: &Told, report: &Report) -> String {
         || "none found, so the defaults".to_owned(),
         |file| output.printable(Stream::Stdout, &file.display().to_string()),
     );
+    let rule = floor(plan.engine.detector.rule).map_or_else(
+        || "by timeout (Lifeguard)".to_owned(),
+        |floor| format!("by evidence, after {} s or more", floor.as_secs_f64()),
+    );
     let runs = if plan.runs == 1 { "run" } else { "runs" };
     let simulated = report.simulated.as_secs_f64();
     let played = format!("{} {runs}, {simulated:.0} s simulated", plan.runs);
@@ -65,6 +69,7 @@ fn head(output: &Output, told: &Told, report: &Report) -> String {
         [
             ("Mesh", story.join(", ")),
             ("Configuration", configuration),
+            ("Deaths", rule),
             ("Played", played),
             ("Seed", plan.seed.to_string()),
         ],
