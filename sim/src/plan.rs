@@ -116,8 +116,9 @@ pub const CONVERGENCE_MAX: Duration = Duration::from_secs(300);
 /// Of IPv4 and UDP, in bytes a datagram.
 const HEADER_BYTES: u64 = 28;
 
-/// How long the news of a start or a join dies down before anything is measured.
-const CALM: Duration = Duration::from_secs(5);
+/// How long the news of a start, a join or a pause is given to die down, at least and at most.
+/// After the start of 1,000 nodes it takes about a minute; under heavy loss there is always some.
+const CALM: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
 
 /// How often progress is told and events are read. Figures are exact to the event all the same.
 const SLICE: Duration = Duration::from_millis(100);
@@ -224,7 +225,7 @@ impl<'a> Run<'a> {
             self.world.start(node);
         }
         self.pass_until_equal()?.ok_or(PlanError::NeverSettled)?;
-        self.pass(CALM)?;
+        self.calm_down()?;
         self.world.network_mut().set_loss(self.plan.loss);
         Ok(())
     }
@@ -243,7 +244,7 @@ impl<'a> Run<'a> {
             Some(last) => join.add(last),
             None => join.add_endless(1),
         }
-        self.pass(CALM)?;
+        self.calm_down()?;
         Ok(join)
     }
 
@@ -296,7 +297,7 @@ impl<'a> Run<'a> {
         for node in paused {
             self.world.resume(node);
         }
-        self.pass(CALM)?;
+        self.calm_down()?;
         // Under heavy loss views may always differ somewhere: then the story goes on all the same.
         self.pass_until_equal().map(|_| ())
     }
@@ -340,6 +341,20 @@ impl<'a> Run<'a> {
         while self.world.now() < end {
             self.world.run_for(SLICE.min(end.since(self.world.now())));
             self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the news die down, so that what comes next is measured alone.
+    fn calm_down(&mut self) -> Result<(), PlanError> {
+        let (least, most) = CALM;
+        let end = self.world.now() + most;
+        self.pass(least)?;
+        let has_news = |world: &World| {
+            world.nodes().iter().any(|node| node.takes_part() && node.engine.has_news())
+        };
+        while has_news(&self.world) && self.world.now() < end {
+            self.pass(SLICE)?;
         }
         Ok(())
     }
