@@ -107,7 +107,8 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-/// How long a death is waited for. The slowest rule that can be set needs less.
+/// How long a death is waited for. Observers agree, or their accuser gives up on them, sooner with
+/// whatever floor can be set.
 pub const DETECTION_MAX: Duration = Duration::from_secs(180);
 
 /// How long equal views are waited for.

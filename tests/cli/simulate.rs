@@ -115,6 +115,14 @@ fn the_configuration_decides() {
     let usual = report(&plan[..6]);
     assert!(bytes(&fast) > 5.0 * bytes(&usual), "{fast} {usual}");
 
+    std::fs::write(&file, "spec: {mesh: {detection: patient}}").unwrap();
+    let crash = ["--nodes", "12", "--seed", "5", "--config", path, "--duration", "1"];
+    let patient = report(&crash);
+    assert_eq!(patient["floor_s"], 8.0);
+    assert!(patient["detection_s"]["p50"].as_f64().unwrap() > 8.0, "{patient}");
+    let lifeguard = report(&[&crash[..], &["--rule", "lifeguard"]].concat());
+    assert_eq!(lifeguard["rule"], "lifeguard");
+
     std::fs::write(&file, "spec: {mesh: {heartbeat_intervall: 1}}").unwrap();
     let wrong = simulate(&plan);
     assert_eq!((wrong.code, wrong.stdout.as_str()), (64, ""));

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use astromesh_sim::plan::Pause;
-use astromesh_swim::detector::{DetectorConfig, Rule};
 
 use crate::cli::failure::Failure;
 use crate::cli::seconds;
+use crate::config::{self, Detection};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -68,12 +68,12 @@ pub(super) enum RuleName {
 }
 
 impl RuleName {
-    /// The rule of this name with its settings, where `configured` has any for it.
-    pub(super) fn rule(self, configured: Rule) -> Rule {
+    /// What to set for this rule: what is configured, if that is of this rule.
+    pub(super) fn detection(self, configured: Detection) -> Detection {
         match (self, configured) {
-            (Self::Evidence, Rule::Evidence { .. }) => configured,
-            (Self::Evidence, Rule::Lifeguard) => DetectorConfig::default().rule,
-            (Self::Lifeguard, _) => Rule::Lifeguard,
+            (Self::Evidence, Detection::Evidence { .. }) => configured,
+            (Self::Evidence, Detection::Lifeguard) => config::defaults().mesh.detection,
+            (Self::Lifeguard, _) => Detection::Lifeguard,
         }
     }
 }

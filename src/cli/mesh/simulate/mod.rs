@@ -55,10 +55,9 @@ pub(super) fn run(output: &Output, args: &Args) -> Result<(), Failure> {
 }
 
 fn told(args: &Args) -> Result<Told, Failure> {
-    let Runtime { mesh, file, .. } = runtime(args.config.clone())?;
-    let mut engine = settings::engine(&mesh);
+    let Runtime { mut mesh, file, .. } = runtime(args.config.clone())?;
     if let Some(name) = args.rule {
-        engine.detector.rule = name.rule(engine.detector.rule);
+        mesh.detection = name.detection(mesh.detection);
     }
     let plan = Plan {
         nodes: args.nodes,
@@ -69,7 +68,7 @@ fn told(args: &Args) -> Result<Told, Failure> {
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..DRAWN_SEED_MAX)),
         runs: args.runs,
         idle: args.duration,
-        engine,
+        engine: settings::engine(&mesh),
     };
     Ok(Told { plan, configured_by: Some(file).filter(|file| !file.as_os_str().is_empty()) })
 }
