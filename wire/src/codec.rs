@@ -38,3 +38,16 @@ pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a 
     *bytes = rest;
     Some(head)
 }
+
+/// Takes so many raw bytes off the front that their number is known beforehand.
+pub(crate) fn take_chunk<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+/// Writes raw bytes at the front of `room` and returns their number; `None` when they do not fit.
+pub(crate) fn put_chunk<const N: usize>(room: &mut [u8], bytes: [u8; N]) -> Option<usize> {
+    *room.first_chunk_mut()? = bytes;
+    Some(N)
+}

@@ -218,8 +218,9 @@ impl<'a> Datagram<'a> {
             return Err(Rejection::Checksum { tag });
         }
         let mut rest = content;
-        let (_, kind, sender): (u8, u8, ShortId) =
-            codec::take(&mut rest).ok_or(Rejection::Truncated)?;
+        let [_, kind, a, b, c, d, e] =
+            codec::take_chunk::<HEADER_BYTES>(&mut rest).ok_or(Rejection::Truncated)?;
+        let sender = ShortId::from_bytes([a, b, c, d, e]);
         if kind & FLAG_SEALED != 0 {
             return Err(Rejection::Sealed);
         }
@@ -284,14 +285,15 @@ impl Message {
         }
         Some(match kind {
             KIND_PING => {
-                let (target, sequence, digest) = codec::take(bytes)?;
-                let (sequence, digest) = (be16(sequence), be32(digest));
+                let [a, b, c, d, e, f, g, h, i, j, k] = codec::take_chunk(bytes)?;
+                let target = ShortId::from_bytes([a, b, c, d, e]);
+                let (sequence, digest) = (be16([f, g]), be32([h, i, j, k]));
                 Self::Ping { target, sequence, digest, wants_slot: has_slot }
             }
             KIND_ACK => {
-                let (sequence, digest) = codec::take(bytes)?;
-                let slot_ms = if has_slot { Some(be16(codec::take(bytes)?)) } else { None };
-                Self::Ack { sequence: be16(sequence), digest: be32(digest), slot_ms }
+                let [a, b, c, d, e, f] = codec::take_chunk(bytes)?;
+                let slot_ms = if has_slot { Some(be16(codec::take_chunk(bytes)?)) } else { None };
+                Self::Ack { sequence: be16([a, b]), digest: be32([c, d, e, f]), slot_ms }
             }
             KIND_PING_REQ => {
                 let (target, sequence) = codec::take(bytes)?;
@@ -315,13 +317,17 @@ impl Message {
     fn put(&self, room: &mut [u8]) -> Option<usize> {
         match *self {
             Self::Ping { target, sequence, digest, wants_slot: _ } => {
-                codec::put(room, (target, sequence.to_be_bytes(), digest.to_be_bytes()))
+                let [a, b, c, d, e] = *target.as_bytes();
+                let [f, g] = sequence.to_be_bytes();
+                let [h, i, j, k] = digest.to_be_bytes();
+                codec::put_chunk(room, [a, b, c, d, e, f, g, h, i, j, k])
             }
             Self::Ack { sequence, digest, slot_ms } => {
-                let head = (sequence.to_be_bytes(), digest.to_be_bytes());
-                match slot_ms {
-                    None => codec::put(room, head),
-                    Some(slot) => codec::put(room, (head, slot.to_be_bytes())),
+                let [a, b] = sequence.to_be_bytes();
+                let [c, d, e, f] = digest.to_be_bytes();
+                match slot_ms.map(u16::to_be_bytes) {
+                    None => codec::put_chunk(room, [a, b, c, d, e, f]),
+                    Some([g, h]) => codec::put_chunk(room, [a, b, c, d, e, f, g, h]),
                 }
             }
             Self::PingReq { target, sequence } => {
@@ -367,7 +373,9 @@ impl<'b> Encoder<'b> {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         let mut encoder = Self { buffer, length: 0 };
         let kind = message.kind() | message.flags();
-        let written = encoder.put(|room| codec::put(room, (MAGIC | VERSION, kind, sender)));
+        let [a, b, c, d, e] = *sender.as_bytes();
+        let header = [MAGIC | VERSION, kind, a, b, c, d, e];
+        let written = encoder.put(|room| codec::put_chunk(room, header));
         let written = written.and_then(|()| encoder.put(|room| message.put(room)));
         debug_assert!(written.is_ok(), "header and message are far below the budget");
         encoder
