@@ -45,6 +45,9 @@ trait Subject {
 /// Datagrams made ahead, outside of the time that is measured.
 const CHUNK: u64 = 512;
 
+/// Datagrams before the first that is measured; whole chunks.
+const WARM_UP: u64 = 8 * CHUNK;
+
 fn address(number: u32) -> SocketAddr {
     let [_, b, c, d] = number.to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(10, b, c, d), 8000))
@@ -244,13 +247,14 @@ impl Subject for Foca {
     }
 }
 
-/// The time that `count` datagrams take. A subject whose numbers ran out is made anew.
+/// The time that `count` datagrams take, by the middle one of the chunks: chunks in which the machine
+/// did something else do not count, nor do the first, which find the caches cold. A subject whose numbers ran out is made anew.
 fn measure<S: Subject>(members: u32, carries: Carries, count: u64) -> Duration {
     let mut subject = S::among(members);
-    let mut total = Duration::ZERO;
+    let mut times = Vec::new();
     let mut done = 0;
-    while done < count {
-        let wanted = CHUNK.min(count - done);
+    while done < WARM_UP + count {
+        let wanted = CHUNK.min(WARM_UP + count - done);
         let chunk: Vec<(u32, Vec<u8>)> = (0..wanted)
             .map_while(|index| {
                 let first = u32::try_from(done + index).unwrap_or(u32::MAX);
@@ -266,10 +270,19 @@ fn measure<S: Subject>(members: u32, carries: Carries, count: u64) -> Duration {
         for (sender, bytes) in &chunk {
             subject.process(*sender, black_box(bytes));
         }
-        total += start.elapsed();
-        done += u64::try_from(chunk.len()).unwrap_or(wanted);
+        let length = u64::try_from(chunk.len()).unwrap_or(wanted);
+        if done >= WARM_UP {
+            times.push(start.elapsed().as_secs_f64() / precise(length));
+        }
+        done += length;
     }
-    total
+    times.sort_unstable_by(f64::total_cmp);
+    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+    Duration::from_secs_f64(middle * precise(count))
+}
+
+fn precise(number: u64) -> f64 {
+    u32::try_from(number).map_or(f64::MAX, f64::from)
 }
 
 fn compare<S: Subject>(criterion: &mut Criterion) {
