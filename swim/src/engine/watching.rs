@@ -61,6 +61,10 @@ impl Engine {
             return;
         }
         if let Some(watch) = self.evidence.watches.get_mut(&id) {
+            if watch.attempt.is_some() {
+                // It is being probed. A probe due in the past would look like a standstill later.
+                return;
+            }
             watch.next_at = now;
         } else if may_watch {
             self.evidence.watches.insert(id, Watch::new(Reason::Hint, now));
@@ -163,10 +167,12 @@ impl Engine {
     ) {
         let Some(id) = self.asked_about(sender, sequence) else { return };
         if let Some(watch) = self.evidence.watches.get_mut(&id) {
+            let slot = slot_ms.map(|slot_ms| Duration::from_millis(u64::from(slot_ms)));
+            let slot = slot.filter(|slot| is_slot(*slot, self.config.probe_interval));
             if id == sender
-                && let Some(slot_ms) = slot_ms
+                && let Some(slot) = slot
             {
-                watch.next_at = now + Duration::from_millis(u64::from(slot_ms));
+                watch.next_at = now + slot;
             }
             if let Some(attempt) = watch.attempt.take() {
                 // A second ping may have been answered instead of the first (Karn's algorithm).
@@ -255,6 +261,13 @@ impl Engine {
         let count = observer_count(self.table.ring().len()).max(1);
         self.config.probe_interval * u32::try_from(count).unwrap_or(1)
     }
+}
+
+/// Whether a slot can be one: at least half a period ahead, and at most one and a half. The subject
+/// may count fewer observers than this node does, but neither fewer than one nor more than all.
+fn is_slot(slot: Duration, interval: Duration) -> bool {
+    let periods = u32::try_from(OBSERVERS).unwrap_or(u32::MAX);
+    slot >= interval / 2 && slot <= interval * periods * 3 / 2
 }
 
 /// Members probed on a hint at once, beside those that are watched.

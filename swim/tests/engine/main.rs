@@ -3,16 +3,19 @@
 
 mod bounds;
 mod doubt;
+mod helping;
 mod idle;
 mod joining;
 mod leader;
 mod leaving;
 mod lies;
 mod news;
+mod peers;
 mod probing;
 mod stalls;
 mod strangers;
 mod views;
+mod watching;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,8 +25,8 @@ use astromesh_swim::{
     Change, Claim, Command, Config, Engine, Event, Instant, Member, Origin, OwnedRecord,
 };
 use astromesh_wire::{
-    Bucket, ClusterTag, Datagram, Encoder, Load, Message, NodeId, ShortId, State, StateUpdate,
-    Update,
+    Bucket, ClusterTag, Datagram, Encoder, Incarnation, Load, Message, NodeId, ShortId, State,
+    StateUpdate, Update,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -54,6 +57,16 @@ pub(crate) enum News {
     State(StateUpdate),
     Record(OwnedRecord),
     Load(ShortId, u32, Load),
+    Evidence(Reasons),
+}
+
+/// Evidence: about whom, by whom, how long ago, how many ballots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reasons {
+    pub(crate) subject: Incarnation,
+    pub(crate) accuser: ShortId,
+    pub(crate) decided_ms_ago: u32,
+    pub(crate) ballots: usize,
 }
 
 pub(crate) fn id(number: u8) -> NodeId {
@@ -284,7 +297,13 @@ impl From<&Update<'_>> for News {
             Update::State(update) => Self::State(*update),
             Update::Record(record) => Self::Record(OwnedRecord::from(record)),
             Update::Load { id, sequence, load, .. } => Self::Load(*id, *sequence, *load),
-            Update::Evidence(_) | Update::Range(_) | Update::Entry(_) => {
+            Update::Evidence(evidence) => Self::Evidence(Reasons {
+                subject: evidence.subject,
+                accuser: evidence.accuser,
+                decided_ms_ago: evidence.decided_ms_ago,
+                ballots: evidence.ballots().count(),
+            }),
+            Update::Range(_) | Update::Entry(_) => {
                 panic!("{update:?} is not news of a member")
             }
         }
