@@ -59,11 +59,14 @@ impl Provenance {
         }))
     }
 
-    /// Keeps evidence; `false` if it was known.
+    /// Keeps evidence; `false` if as much was known, for otherwise two nodes could tell each other
+    /// older and newer evidence without end.
     fn keep(&mut self, id: ShortId, reasons: Reasons) -> bool {
-        if self.recent.get(&id).is_some_and(|known| known.subject == reasons.subject) {
+        if self.recent.get(&id).is_some_and(|known| known.rank() >= reasons.rank()) {
             return false;
         }
+        // The newest comes last, whatever was known of that member.
+        self.recent.shift_remove(&id);
         if self.recent.len() >= EVIDENCE_MAX {
             self.recent.shift_remove_index(0);
         }
@@ -94,6 +97,12 @@ impl Reasons {
             ballots: [0; BALLOTS_MAX * BALLOT_BYTES],
             ballots_bytes: 0,
         }
+    }
+
+    /// Which of two reasons for the death of one member says more: the later one, and one for all
+    /// rather than one for this node only.
+    fn rank(&self) -> (Incarnation, bool) {
+        (self.subject, self.rule != VerdictRule::Unreachable)
     }
 
     fn verdict(&self, now: Instant, subject: NodeId) -> Verdict {

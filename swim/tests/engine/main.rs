@@ -14,6 +14,7 @@ mod peers;
 mod probing;
 mod stalls;
 mod strangers;
+mod verdicts;
 mod views;
 mod watching;
 
