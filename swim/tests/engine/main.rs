@@ -1,6 +1,7 @@
 //! One engine, played by hand: given this, at this time, this input: exactly these outputs.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accusing;
 mod bounds;
 mod doubt;
 mod helping;
