@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use astromesh_wire::{Bucket, Incarnation, Message, ShortId, State, Vote};
+use astromesh_wire::{Bucket, Incarnation, Message, ShortId, State, StateUpdate, Vote};
 
 use super::{Cargo, Engine};
 use crate::detector::evidence::case::{
@@ -86,7 +86,12 @@ impl Engine {
 
     /// Asks all observers of a member for their votes.
     fn accuse(&mut self, now: Instant, id: ShortId) {
+        let Some(subject) = self.evidence.cases.get(&id).map(|case| case.subject) else { return };
+        let floor = self.floor_for(now, subject);
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
+        // A long doubt counts towards the floor, not towards the fallback: the others have not been
+        // asked yet.
+        case.opened_at = case.opened_at.max(now.before(floor.max(VOTER_ACCUSES_AFTER)));
         case.role = Role::Accuser;
         case.own = Some(Vote::No);
         case.own_due = None;
@@ -101,6 +106,9 @@ impl Engine {
         self.doubt(id, Doubt::Case);
         self.solicit(now, id);
         self.decide_case(now, id);
+        if let Some(case) = self.evidence.cases.get(&id) {
+            self.timers.arm(case.next_at().max(now), Timer::Case(id));
+        }
     }
 
     /// Asks those who have not voted.
@@ -218,6 +226,9 @@ impl Engine {
         }
         if asks {
             for helper in self.choose(HELPERS, Some(id)) {
+                if let Some(case) = self.evidence.cases.get_mut(&id) {
+                    case.tries.helpers = case.tries.helpers.saturating_add(1);
+                }
                 self.ask_helper(helper, id, sequence);
             }
         }
@@ -231,7 +242,9 @@ impl Engine {
     /// A voter stays until the floor and a little more, in case the accused answers after all.
     fn tend_vote(&mut self, now: Instant, id: ShortId) {
         let Some(case) = self.evidence.cases.get(&id) else { return };
-        if now.since(case.opened_at) >= self.floor_for(now, case.subject) + VOTER_STAYS {
+        let until = case.opened_at + self.floor_for(now, case.subject) + VOTER_STAYS;
+        // It may have been asked late; it votes all the same.
+        if case.own.is_some() && now >= until {
             self.close(id);
         }
     }
@@ -281,6 +294,11 @@ impl Engine {
         }
         let reply = |vote| Message::Vote { subject, vote };
         let id = subject.id;
+        // Who asks has heard the accused say so, perhaps after what is known here.
+        let accuser = Bucket::default();
+        let (generation, incarnation) = (subject.generation, subject.incarnation);
+        let said = StateUpdate { id, state: State::Alive, accuser, generation, incarnation };
+        self.take_state(now, &said);
         if id == self.local.id() {
             self.send(from, reply(Vote::Alive), Some(self.own(Kind::State)), Cargo::News);
             return;

@@ -204,7 +204,12 @@ impl Engine {
             let attempt = watch.attempt.as_ref().filter(|attempt| attempt.sequence == sequence);
             attempt.is_some_and(|attempt| attempt.helpers().any(|helper| helper == sender))
         });
-        let doubted = || evidence.cases.iter().find(|(_, case)| case.sequence == sequence);
+        // Helpers of a doubted member change, but each is a member.
+        let is_member = self.table.get(sender).is_some();
+        let doubted = || {
+            let mut cases = evidence.cases.iter();
+            cases.find(|(_, case)| is_member && case.sequence == sequence)
+        };
         watched.map(|(id, _)| *id).or_else(|| doubted().map(|(id, _)| *id))
     }
 

@@ -17,6 +17,7 @@ mod stalls;
 mod strangers;
 mod verdicts;
 mod views;
+mod voting;
 mod watching;
 
 use std::net::SocketAddr;
