@@ -225,7 +225,7 @@ impl Engine {
         }
         let doubted = self.evidence.cases.iter_mut().find(|(_, case)| case.sequence == sequence);
         if let Some((&id, case)) = doubted {
-            case.tries.nacks = case.tries.nacks.saturating_add(1);
+            case.tries.nacks = case.tries.nacks.saturating_add(1).min(case.tries.helpers);
             self.timers.arm(now, Timer::Case(id));
         }
     }

@@ -4,6 +4,8 @@
 mod accusing;
 mod bounds;
 mod doubt;
+mod doubting;
+mod health;
 mod helping;
 mod idle;
 mod joining;
@@ -18,6 +20,7 @@ mod strangers;
 mod verdicts;
 mod views;
 mod voting;
+mod waking;
 mod watching;
 
 use std::net::SocketAddr;
