@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use astromesh_swim::Command;
-use astromesh_wire::{Bucket, ClusterTag, Encoder, Load, Message, State, StateUpdate, Update};
+use astromesh_wire::{
+    Bucket, ClusterTag, Encoder, Incarnation, Load, Message, State, StateUpdate, Update, Vote,
+};
 use bytes::{Bytes, BytesMut};
 
 use crate::checks::Violation;
@@ -79,13 +81,19 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
         return;
     };
     let sequence = u16::from(message);
-    let message = match message % 6 {
+    let accused = record_of(world, message / 10).map_or(target, |record| record.id.short());
+    let about = Incarnation { id: accused, generation: 1, incarnation: 0 };
+    let message = match message % 10 {
         0 => Message::Ping { target, sequence, digest: 0, wants_slot: false },
         1 => Message::Ack { sequence, digest: 0, slot_ms: None },
         2 => Message::PingReq { target: sender.id.short(), sequence },
         3 => Message::Nack { sequence },
         4 => Message::Gossip,
-        _ => Message::Query { subject: target },
+        5 => Message::Query { subject: target },
+        6 => Message::Solicit { subject: about, age_ms: sequence * 257 },
+        7 => Message::Vote { subject: about, vote: Vote::No },
+        8 => Message::Vote { subject: about, vote: Vote::Alive },
+        _ => Message::Vote { subject: about, vote: Vote::Abstain },
     };
     let mut buffer = BytesMut::new();
     let mut encoder = Encoder::begin(&mut buffer, sender.id.short(), &message);

@@ -16,6 +16,7 @@ mod news;
 mod peers;
 mod probing;
 mod stalls;
+mod storms;
 mod strangers;
 mod verdicts;
 mod views;
