@@ -102,16 +102,18 @@ impl Subject {
         if peers.silent.contains(&peer) {
             return Vec::new();
         }
+        let is_silent = |target| peers.silent.contains(&number_of(target));
         match sent.message {
-            Message::Ping { sequence, .. } => self.acked(peer, sequence, None),
-            Message::PingReq { target, sequence } if peers.silent.contains(&number_of(target)) => {
+            Message::PingReq { target, sequence } if is_silent(target) => {
                 if peers.nacks {
                     self.hear(peer, Message::Nack { sequence }, &[])
                 } else {
                     Vec::new()
                 }
             }
-            Message::PingReq { sequence, .. } => self.acked(peer, sequence, None),
+            Message::Ping { sequence, .. } | Message::PingReq { sequence, .. } => {
+                self.acked(peer, sequence, None)
+            }
             Message::Solicit { subject, .. } => match peers.vote {
                 Some(vote) => self.hear(peer, Message::Vote { subject, vote }, &[]),
                 None => Vec::new(),

@@ -140,8 +140,8 @@ impl Storm {
 fn play(seed: u64, steps: usize) -> (u64, u64) {
     let mut subject = Subject::observing(&up_to(9));
     // In a calm storm deaths are decided now and then, in a wild one news overtakes them.
-    let is_wild = seed % 2 == 0;
-    let gone = if seed % 3 == 0 { 1 } else { 7 };
+    let is_wild = seed.is_multiple_of(2);
+    let gone = if seed.is_multiple_of(3) { 1 } else { 7 };
     let mut storm = Storm { rng: fastrand::Rng::with_seed(seed), seen: Vec::new() };
     for _ in 0..steps {
         let sender = storm.rng.u8(1..=11);
