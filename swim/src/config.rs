@@ -29,7 +29,7 @@ pub struct Config {
     pub reap_after: Duration,
     /// A timer this late means that the host stood still: verdicts of that time are dropped. 500 ms.
     pub stall_threshold: Duration,
-    /// How long views must differ before they are compared in full. 2 s.
+    /// How far apart two differences of views must be met before they are compared. 1 s.
     pub sync_after: Duration,
     /// Members that the table holds at most; further ones are refused and counted. 100,000.
     pub members_max: usize,
@@ -53,7 +53,7 @@ impl Default for Config {
             dead_probe_interval: Duration::from_secs(5),
             reap_after: Duration::from_secs(24 * 60 * 60),
             stall_threshold: Duration::from_millis(500),
-            sync_after: Duration::from_secs(2),
+            sync_after: Duration::from_secs(1),
             members_max: 100_000,
             give_up_after: Duration::from_secs(30),
             detector: DetectorConfig::default(),

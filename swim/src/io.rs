@@ -59,7 +59,7 @@ pub enum Origin {
     /// does not spread it, for the seed's side knows it already.
     Join,
     /// The answer to our own comparison of views: taken in and spread, leaves included; the death
-    /// of a member known here only as a suspicion, so that it can refute.
+    /// of a member that is live here only once it has not answered either.
     Sync,
     /// Sent to us unasked: who is not known here must first answer a ping, and a leave counts no
     /// more than a death.
@@ -87,7 +87,7 @@ pub enum Event {
     },
     /// The generation of the local member had to rise; keep it, so that it never falls.
     Generation(u32),
-    /// Views have differed for too long: exchange them in full with this member.
+    /// Much differs in a large mesh: exchange whole views with this member.
     SyncWanted(NodeId),
     /// Somebody sends datagrams under this node's id.
     OwnIdSeen(SocketAddr),

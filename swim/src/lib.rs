@@ -20,7 +20,8 @@
 //! * [`probe`], [`relay`]: who is pinged next, and pings on behalf of others
 //! * [`detector`]: what decides that a member is suspect or dead (SWIM with Lifeguard)
 //! * [`dissemination`]: which news rides on the next datagram
-//! * [`sync`]: when two views differ for so long that they should be compared in full
+//! * [`sync`], [`ranges`]: when two views are compared, and where they differ
+//! * [`tombstones`]: until when those that are gone are remembered
 //! * [`timers`], [`time`], [`config`], [`stats`], [`io`]: what their names say
 //!
 //! Equal seeds and equal inputs give equal bytes: randomness comes from one seeded generator, and
@@ -41,6 +42,7 @@ pub mod io;
 pub mod member;
 pub mod precedence;
 pub mod probe;
+pub mod ranges;
 pub mod relay;
 pub mod ring;
 pub mod stats;
@@ -48,6 +50,7 @@ pub mod sync;
 pub mod table;
 pub mod time;
 pub mod timers;
+pub mod tombstones;
 
 pub use compact::KnownRecord;
 pub use config::Config;

@@ -7,6 +7,8 @@
 
 use astromesh_wire::ShortId;
 
+use crate::ranges::Prefix;
+
 /// Ids in the order of their hashes.
 #[derive(Debug, Default)]
 pub struct Ring {
@@ -69,6 +71,15 @@ impl Ring {
         let head = self.order.get(..place).unwrap_or_default();
         let tail = self.order.get(next..).unwrap_or_default();
         tail.iter().chain(head).copied()
+    }
+
+    /// The members within a range of hashes, in order.
+    #[must_use]
+    pub fn within(&self, range: Prefix) -> &[ShortId] {
+        let hashes = range.hashes();
+        let first = self.order.partition_point(|&id| hash(id) < *hashes.start());
+        let end = self.order.partition_point(|&id| hash(id) <= *hashes.end());
+        self.order.get(first..end).unwrap_or_default()
     }
 
     fn place(&self, id: ShortId) -> Result<usize, usize> {

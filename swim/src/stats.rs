@@ -81,8 +81,26 @@ stats! {
     stalls,
     /// Times a datagram had waited too long in the socket.
     queue_delays,
-    /// Full comparisons of views that were asked for.
+    /// Pings and acks of members whose digest was that of this node's view.
+    digests_equal,
+    /// Pings and acks of members whose digest was another one.
+    digests_differing,
+    /// Comparisons of views started by this node.
+    reconciles,
+    /// What others hold of a member, in answer to a comparison: sent by this node.
+    entries_sent,
+    /// Whole records sent in answer to a comparison.
+    records_sent,
+    /// Full comparisons of views, over HTTP, that were asked for.
     syncs,
+    /// Deaths of live members, told by others in a comparison, that this node checked.
+    deaths_checked,
+    /// Of these, members that answered.
+    deaths_disproved,
+    /// Not checked: too many checks at once.
+    refused_checks_full,
+    /// Dead members forgotten for good, because too many others are still pinged.
+    lost_dropped,
 }
 
 impl Stats {

@@ -1,7 +1,8 @@
-//! When two views should be compared in full, and who must answer before it is believed.
+//! When views are compared, and who must answer before something is believed.
 //!
-//! Owns how long the digests on pings and acks have disagreed, and the members that were announced
-//! unasked and have not answered a ping yet. Refuses to exchange anything itself.
+//! Owns how long the digests on pings and acks have disagreed, the members that were announced
+//! unasked, and the live members that others hold dead; both of these must answer a ping. Refuses to
+//! exchange anything itself.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::member::OwnedRecord;
+use crate::precedence::Standing;
 use crate::time::Instant;
 
 /// Members that may wait for verification at once.
@@ -18,40 +20,66 @@ pub const CANDIDATES_MAX: usize = 256;
 /// Time an announced member has to answer its ping.
 pub const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long views have differed.
+/// What the interval between two comparisons grows to, by doubling, while they change nothing here.
+pub const COMPARE_INTERVAL_MAX: Duration = Duration::from_secs(16);
+
+/// A difference met longer ago has nothing to do with one met now.
+pub const DIFFERENCE_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// Live members whose death is being checked at once.
+pub const CHECKS_MAX: usize = 1_024;
+
+/// Decides when a difference of digests is worth a comparison.
+///
+/// Views differ for as long as news travels, so one difference means nothing; two that lie a while
+/// apart mean something. That some peers agree in between does not speak against it: in a mesh that
+/// fell into two camps half of them do. Nor does it matter whether our own view moves meanwhile: in
+/// a mesh where nodes come and go all the time it always does.
 #[derive(Debug, Default)]
-pub struct Disagreement {
-    /// Our digest at the last comparison.
-    ours: u32,
-    /// First and last difference met since our own view last changed.
+pub struct Gate {
+    /// First and last difference of those that count.
     differing: Option<(Instant, Instant)>,
+    /// When the last comparison was started, and the jitter of the next.
+    started: Option<(Instant, f64)>,
+    /// Our digest then.
+    ours: u32,
+    /// How often in a row a comparison was started with the same digest.
+    in_vain: u32,
 }
 
-impl Disagreement {
-    /// Notes a comparison of digests. `true` when it is time to exchange views: ours has stood
-    /// still for `after` and others have differed from it all along. The clock then starts anew,
-    /// which bounds the rate.
-    ///
-    /// A peer that agrees does not speak against that: in a mesh that fell into two camps half of
-    /// the peers agree. Only differences that stop being met end it.
-    pub fn compared(&mut self, now: Instant, ours: u32, theirs: u32, after: Duration) -> bool {
-        if self.ours != ours {
-            // Our view is still moving: news is on its way.
-            self.ours = ours;
-            self.differing = None;
-        }
-        if ours == theirs {
-            return false;
-        }
+impl Gate {
+    /// Notes that the digests differ. `true` when it is time to compare: differences were met at
+    /// least `after` apart, and the last comparison is more than twice that ago; longer if ours is
+    /// still the digest that it was then. `chance` between 0 and 1 keeps nodes from doing this in
+    /// step.
+    pub fn differs(&mut self, now: Instant, ours: u32, after: Duration, chance: f64) -> bool {
         let first = match self.differing {
-            Some((first, last)) if now.since(last) <= after * 2 => first,
+            Some((first, last)) if now.since(last) <= DIFFERENCE_AGE_MAX => first,
             Some(_) | None => now,
         };
-        let due = now.since(first) >= after;
-        self.differing = Some((if due { now } else { first }, now));
-        due
+        self.differing = Some((first, now));
+        if ours != self.ours {
+            self.in_vain = 0;
+        }
+        let interval = (after * 2 * (1 << self.in_vain)).min(COMPARE_INTERVAL_MAX);
+        let is_soon = self
+            .started
+            .is_some_and(|(at, chance)| now.since(at) < interval.mul_f64(1.0 + chance / 2.0));
+        if now.since(first) < after || is_soon {
+            return false;
+        }
+        self.differing = None;
+        self.started = Some((now, chance));
+        if ours == self.ours {
+            self.in_vain = self.in_vain.saturating_add(1).min(IN_VAIN_MAX);
+        }
+        self.ours = ours;
+        true
     }
 }
+
+/// Doublings that count, so that the interval stays a number; it has its own maximum.
+const IN_VAIN_MAX: u32 = 8;
 
 /// Members announced unasked, by the sequence of the ping that must be answered.
 #[derive(Debug, Default)]
@@ -85,5 +113,72 @@ impl Candidates {
             return None;
         }
         self.waiting.swap_remove(&sequence).map(|(record, _)| record)
+    }
+}
+
+/// A death that somebody else told of in a comparison of views, of a member that is live here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check {
+    /// What is claimed: dead, at some incarnation.
+    pub claim: Standing,
+    /// When it is to be forgotten if that is true.
+    pub forget_at: Instant,
+    /// The sequence of its pings.
+    pub sequence: u16,
+    /// Pings sent so far.
+    pub tries: usize,
+    /// When to send the next one, or to believe it.
+    pub next_at: Instant,
+}
+
+/// The deaths that are being checked.
+#[derive(Debug, Default)]
+pub struct Checks {
+    running: IndexMap<ShortId, Check, FxBuildHasher>,
+}
+
+impl Checks {
+    /// Starts one; `false` when there are too many. One that runs already goes on, with the greater
+    /// claim.
+    pub fn start(&mut self, id: ShortId, check: Check) -> bool {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.claim = running.claim.max(check.claim);
+            return true;
+        }
+        if self.running.len() >= CHECKS_MAX {
+            return false;
+        }
+        self.running.insert(id, check);
+        true
+    }
+
+    /// Whether this member is being checked.
+    #[must_use]
+    pub fn contains(&self, id: ShortId) -> bool {
+        self.running.contains_key(&id)
+    }
+
+    /// The check of this member.
+    pub fn get_mut(&mut self, id: ShortId) -> Option<&mut Check> {
+        self.running.get_mut(&id)
+    }
+
+    /// An ack came; `true` if it ends a check.
+    pub fn answered(&mut self, sender: ShortId, sequence: u16) -> bool {
+        let is_answer = self.running.get(&sender).is_some_and(|check| check.sequence == sequence);
+        if is_answer {
+            self.running.swap_remove(&sender);
+        }
+        is_answer
+    }
+
+    /// Ends a check.
+    pub fn end(&mut self, id: ShortId) {
+        self.running.swap_remove(&id);
+    }
+
+    /// Drops all, after a standstill.
+    pub fn clear(&mut self) {
+        self.running.clear();
     }
 }

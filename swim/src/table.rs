@@ -15,6 +15,7 @@ use hashbrown::HashTable;
 use crate::compact::Address;
 use crate::member::Member;
 use crate::probe::Order;
+use crate::ranges::Prefix;
 use crate::ring::{self, Ring};
 use crate::time::Instant;
 
@@ -32,9 +33,11 @@ pub struct Table {
     dead: Vec<ShortId>,
     /// The live members and the local one, for who watches whom.
     ring: Ring,
+    /// Those dead or gone, in the same order.
+    gone: Ring,
     /// Among the live ones, for the choice of a leader.
     highest: Option<NodeId>,
-    /// Sum over the live members; see [`contribution`].
+    /// Sum over all members; see [`contribution`].
     digest: u32,
 }
 
@@ -101,9 +104,11 @@ impl Table {
     }
 
     /// Notes that a datagram came from a member, if it is one; nothing derived depends on it.
-    pub fn heard(&mut self, id: ShortId, now: Instant) -> bool {
-        let member = self.member_mut(id);
-        member.map(|member| member.set_heard_at(now)).is_some()
+    pub fn heard(&mut self, id: ShortId, now: Instant) -> Option<Heard> {
+        let member = self.member_mut(id)?;
+        let before = member.heard_at();
+        member.set_heard_at(now);
+        Some(if member.is_live() { Heard::Live } else { Heard::Gone { before } })
     }
 
     /// Forgets a member.
@@ -151,6 +156,11 @@ impl Table {
         &self.ring
     }
 
+    /// Ids of all members in a range, the local one included if it is in there.
+    pub fn within(&self, range: Prefix) -> impl Iterator<Item = ShortId> + '_ {
+        self.ring.within(range).iter().chain(self.gone.within(range)).copied()
+    }
+
     /// Ids of the dead members; those that left are not among them.
     #[must_use]
     pub const fn dead(&self) -> &[ShortId] {
@@ -163,7 +173,7 @@ impl Table {
         self.highest
     }
 
-    /// Sum of the contributions of the live members.
+    /// Sum of the contributions of all members.
     #[must_use]
     pub const fn digest(&self) -> u32 {
         self.digest
@@ -224,11 +234,12 @@ impl Table {
                 self.enter_address(slot, member);
             }
             List::Dead => {
+                self.gone.insert(member.short);
                 let place = self.dead.len();
                 push_tight(&mut self.dead, member.short);
                 Places { slots: &mut self.slots, index: &self.index }.set(member.short, place);
             }
-            List::None => {}
+            List::Left => self.gone.insert(member.short),
         }
     }
 
@@ -248,12 +259,13 @@ impl Table {
                 }
             }
             List::Dead => {
+                self.gone.remove(member.short);
                 self.dead.swap_remove(place);
                 if let Some(&id) = self.dead.get(place) {
                     places.set(id, place);
                 }
             }
-            List::None => {}
+            List::Left => self.gone.remove(member.short),
         }
     }
 
@@ -295,12 +307,25 @@ impl Places<'_> {
     }
 }
 
+/// Who a datagram came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// A live member.
+    Live,
+    /// One that is dead or gone.
+    Gone {
+        /// When the datagram before this one came from it.
+        before: Instant,
+    },
+}
+
 /// Which list a member stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     Live,
     Dead,
-    None,
+    /// None but that of all who are gone.
+    Left,
 }
 
 /// What follows from a member.
@@ -316,10 +341,10 @@ struct Derived {
 
 impl Derived {
     fn of(member: &Member) -> Self {
-        let (list, share) = match member.state {
-            State::Alive | State::Suspect => (List::Live, contribution(member)),
-            State::Dead => (List::Dead, 0),
-            State::Left => (List::None, 0),
+        let list = match member.state {
+            State::Alive | State::Suspect => List::Live,
+            State::Dead => List::Dead,
+            State::Left => List::Left,
         };
         Self {
             short: member.id(),
@@ -327,20 +352,25 @@ impl Derived {
             address: member.record.packed_address(),
             list,
             place: member.place,
-            share,
+            share: contribution(member),
         }
     }
 }
 
-/// What a live member adds to the digest of a view: a hash of its id, generation, incarnation and
-/// revision. Alive and suspect count the same, and load does not count, so that two views are
-/// equal whenever nothing lasting differs.
+/// What a member adds to the digest of a view: a hash of its id, generation, incarnation, revision
+/// and whether it is live, dead or gone. Alive and suspect count the same, and load does not count,
+/// so that two views are equal whenever nothing lasting differs.
 #[must_use]
 pub fn contribution(member: &Member) -> u32 {
     let record = &member.record;
     let version = (u64::from(record.generation) << 32) ^ u64::from(record.incarnation);
-    let mixed =
-        ring::mix(ring::mix(ring::hash(member.id()) ^ version) ^ u64::from(record.revision));
+    let class: u64 = match member.state {
+        State::Alive | State::Suspect => 0,
+        State::Dead => 1,
+        State::Left => 2,
+    };
+    let rest = (u64::from(record.revision) << 2) | class;
+    let mixed = ring::mix(ring::mix(ring::hash(member.id()) ^ version) ^ rest);
     let [a, b, c, d, ..] = mixed.to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
 }

@@ -32,6 +32,8 @@ pub enum Timer {
     DeadProbe,
     /// Forget those long dead.
     Reap,
+    /// This member, said to be dead by others, has not answered its last ping.
+    Check(ShortId),
 }
 
 /// Timers in the order in which they are due. Timers are not cancelled: whoever handles one checks

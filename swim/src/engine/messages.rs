@@ -10,6 +10,7 @@ use crate::dissemination::{Kind, Topic};
 use crate::io::Event;
 use crate::precedence::Standing;
 use crate::relay::Relay;
+use crate::table::Heard;
 use crate::time::Instant;
 use crate::timers::Timer;
 
@@ -41,28 +42,50 @@ impl Engine {
             self.answer_after_leave(from, &datagram);
             return;
         }
-        let mut is_member = self.table.heard(datagram.sender, now);
-        if !is_member {
+        let mut heard = self.table.heard(datagram.sender, now);
+        if heard.is_none() {
             self.introduce(now, from, &datagram);
-            is_member = self.table.heard(datagram.sender, now);
+            heard = self.table.heard(datagram.sender, now);
         }
-        if is_member {
-            self.take_updates(now, from, &datagram);
+        if let Some(heard) = heard {
+            self.take_updates(now, from, &datagram, heard);
         } else {
             self.stats.ignored_stranger += 1;
+            if matches!(datagram.message, Message::Ack { .. }) {
+                self.hear_lost(from, datagram.sender);
+            }
         }
-        self.take_message(now, from, &datagram, is_member);
+        self.take_message(now, from, &datagram, heard.is_some());
     }
 
-    fn take_updates(&mut self, now: Instant, from: SocketAddr, datagram: &Datagram<'_>) {
+    fn take_updates(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &Datagram<'_>,
+        heard: Heard,
+    ) {
         let mut queries = QUERIES_PER_DATAGRAM_MAX;
-        let mut is_doubted = false;
+        let (mut is_doubted, mut is_held_gone, mut concerns_views) = (false, false, false);
         for update in datagram.updates() {
             is_doubted = is_doubted || self.is_stale_doubt(&update);
+            is_held_gone = is_held_gone || self.says_gone(&update);
             self.take_in(now, from, &update, &mut queries);
+            concerns_views = concerns_views || self.concerns_views(now, &update);
         }
         if is_doubted {
             self.send(from, Message::Gossip, Some(self.own(Kind::State)), Cargo::Empty);
+        }
+        if concerns_views {
+            self.answer_views(now, from, datagram);
+        }
+        match heard {
+            Heard::Gone { before } => self.hear_gone(now, from, datagram, before),
+            Heard::Live if is_held_gone && matches!(datagram.message, Message::Ack { .. }) => {
+                // This node was away, and has missed what happened meanwhile.
+                self.compare_at_once(now, from);
+            }
+            Heard::Live => {}
         }
     }
 
@@ -78,8 +101,14 @@ impl Engine {
                 if target == self.local.id() {
                     let slot_ms =
                         if wants_slot { self.slot_for(now, datagram.sender) } else { None };
-                    let ack = Message::Ack { sequence, digest: self.digest(), slot_ms };
-                    self.acknowledge(now, from, datagram.sender, ack, is_member);
+                    let own = self.digest();
+                    let ack = Message::Ack { sequence, digest: own, slot_ms };
+                    let cargo = match (is_member, own == digest) {
+                        (false, _) => Cargo::Empty,
+                        (true, false) => Cargo::News,
+                        (true, true) => Cargo::Hidden,
+                    };
+                    self.acknowledge(now, from, datagram.sender, ack, cargo);
                     self.compare(now, datagram.sender, digest);
                 }
             }
@@ -128,6 +157,7 @@ impl Engine {
         for update in datagram.updates() {
             if let Update::Record(record) = update
                 && record.id.short() == datagram.sender
+                && record.state == State::Alive
             {
                 let proof = super::news::Proof::heard_if(record.address == from);
                 self.take_record(now, &record, proof);
@@ -138,8 +168,7 @@ impl Engine {
 
     /// Answers a sender. A member gets news along with it, and first of all what is held against
     /// it, so that it can refute; a stranger gets the bare answer.
-    fn answer(&mut self, to: SocketAddr, sender: ShortId, message: Message, is_member: bool) {
-        let cargo = if is_member { Cargo::News } else { Cargo::Empty };
+    fn answer(&mut self, to: SocketAddr, sender: ShortId, message: Message, cargo: Cargo) {
         let first = self.notice_for(sender);
         self.send(to, message, first, cargo);
     }
@@ -152,13 +181,13 @@ impl Engine {
         to: SocketAddr,
         sender: ShortId,
         ack: Message,
-        is_member: bool,
+        cargo: Cargo,
     ) {
-        if is_member && self.is_behind(now) {
-            let (first, cargo) = (self.notice_for(sender), Cargo::News);
+        if cargo != Cargo::Empty && self.is_behind(now) {
+            let first = self.notice_for(sender);
             self.waking.insert(sender, Transmit { to, message: ack, first, cargo });
         } else {
-            self.answer(to, sender, ack, is_member);
+            self.answer(to, sender, ack, cargo);
         }
     }
 
@@ -170,6 +199,16 @@ impl Engine {
             Update::State(update) if update.id == self.local.id()
                 && update.state != State::Alive
                 && Standing::of_update(update) < self.local.standing()
+        )
+    }
+
+    /// Whether somebody holds this node dead or gone, and has a right to it so far.
+    fn says_gone(&self, update: &Update<'_>) -> bool {
+        matches!(
+            update,
+            Update::State(update) if update.id == self.local.id()
+                && matches!(update.state, State::Dead | State::Left)
+                && Standing::of_update(update) > self.local.standing()
         )
     }
 
@@ -210,6 +249,9 @@ impl Engine {
                     self.send(from, query, None, Cargo::Empty);
                 }
             }
+            Update::Record(record) if record.state != State::Alive => {
+                self.take_gone_record(now, record);
+            }
             Update::Record(record) => {
                 self.take_record(now, record, super::news::Proof::Told);
             }
@@ -233,6 +275,8 @@ impl Engine {
             let ack =
                 Message::Ack { sequence: relay.sequence, digest: self.digest(), slot_ms: None };
             self.send(relay.requester, ack, None, Cargo::News);
+        } else if self.healing.checks.answered(sender, sequence) {
+            self.stats.deaths_disproved += 1;
         } else if let Some(record) = self.candidates.answered(sender, sequence) {
             let proof = super::news::Proof::heard_if(record.address == from);
             self.take_record(now, &record.borrow(), proof);
@@ -254,7 +298,7 @@ impl Engine {
         sequence: u16,
     ) {
         let Some(address) = self.table.get(target).map(|member| member.record.address()) else {
-            self.answer(requester, sender, Message::Nack { sequence }, true);
+            self.answer(requester, sender, Message::Nack { sequence }, Cargo::News);
             return;
         };
         if let Some((own, relay)) = self.relays.of_request(requester, sequence) {
@@ -284,19 +328,6 @@ impl Engine {
             self.config.probe_timeout.mul_f64(NACK_AFTER)
         };
         self.timers.arm(now + nack_after, Timer::Relay(own));
-    }
-
-    fn compare(&mut self, now: Instant, sender: ShortId, digest: u32) {
-        let Some(member) = self.table.get(sender) else { return };
-        if !member.is_live() {
-            return;
-        }
-        let id = member.record.id;
-        let own = self.digest();
-        if self.disagreement.compared(now, own, digest, self.config.sync_after) {
-            self.stats.syncs += 1;
-            self.events.push_back(Event::SyncWanted(id));
-        }
     }
 }
 

@@ -6,10 +6,14 @@
 //! * `probing.rs`: what to do when time has passed
 //! * `watching.rs`, `cases.rs`: how members are watched, accused and declared dead by evidence
 //! * `provenance.rs`: why members were declared dead
+//! * `compare.rs`: how two views are made equal
+//! * `healing.rs`: the dead, and those that come back
 //!
 //! It holds no rule of the protocol that a part could hold.
 
 mod cases;
+mod compare;
+mod healing;
 mod messages;
 mod news;
 mod probing;
@@ -24,6 +28,7 @@ use astromesh_wire::{
     ClusterTag, Encoded, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update,
 };
 use bytes::BytesMut;
+use healing::Healing;
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
@@ -38,7 +43,7 @@ use crate::member::{Member, OwnedRecord};
 use crate::probe::Probe;
 use crate::relay::Relays;
 use crate::stats::Stats;
-use crate::sync::{Candidates, Disagreement};
+use crate::sync::Candidates;
 use crate::table::{self, Table};
 use crate::time::Instant;
 use crate::timers::{Timer, Timers};
@@ -61,7 +66,7 @@ pub struct Engine {
     probe: Option<Probe>,
     relays: Relays,
     candidates: Candidates,
-    disagreement: Disagreement,
+    healing: Healing,
     news: Dissemination,
     timers: Timers,
     /// When the gossip timer is armed for; `None` while there is no news.
@@ -94,6 +99,9 @@ struct Transmit {
 enum Cargo {
     /// Pending news, as far as it fits.
     News,
+    /// The same to a receiver whose view has the digest of ours: what that shows it has got, and it
+    /// counts as sent.
+    Hidden,
     /// Nothing: the receiver is not known to be a member, and must not get more than it sent.
     Empty,
 }
@@ -119,7 +127,6 @@ impl Engine {
             timers.arm(slot_base, Timer::Probe);
         }
         timers.arm(now + config.dead_probe_interval.mul_f64(rng.f64()), Timer::DeadProbe);
-        timers.arm(now + config.reap_after / REAPS_PER_LIFETIME, Timer::Reap);
         let detector = Detector::new(config.detector.clone());
         let leader = Some(record.id);
         let mut interner = Interner::default();
@@ -136,7 +143,7 @@ impl Engine {
             probe: None,
             relays: Relays::default(),
             candidates: Candidates::default(),
-            disagreement: Disagreement::default(),
+            healing: Healing::default(),
             news: Dissemination::default(),
             timers,
             gossip_at: None,
@@ -211,7 +218,13 @@ impl Engine {
 
     /// Writes the next datagram into `buffer` and says where it goes; `None` when there is none.
     pub fn poll_transmit(&mut self, buffer: &mut BytesMut) -> Option<SocketAddr> {
-        let Transmit { to, message, first, cargo } = self.outbox.pop_front()?;
+        let Some(Transmit { to, message, first, cargo }) = self.outbox.pop_front() else {
+            let (to, bytes) = self.healing.written.pop_front()?;
+            buffer.clear();
+            buffer.extend_from_slice(&bytes);
+            self.count_sent(buffer.len());
+            return Some(to);
+        };
         let mut encoder = Encoder::begin(buffer, self.local.id(), &message);
         let (local, table) = (&self.local, &self.table);
         let (now, provenance) = (self.now, &self.provenance);
@@ -223,10 +236,16 @@ impl Engine {
             let fits = encoder.push(&update);
             debug_assert!(fits.is_ok(), "a single update fits any datagram");
         }
-        if cargo == Cargo::News {
+        if cargo != Cargo::Empty {
             let (config, members) = (&self.config, table.live().len() + 1);
             let limit = |class| retransmit_limit(config, class, members);
             self.news.fill(limit, |topic, encoded| {
+                if cargo == Cargo::Hidden
+                    && let Kind::State | Kind::Record = topic.kind
+                    && about(topic).is_some_and(|update| is_in_digest(&update))
+                {
+                    return Offer::Taken;
+                }
                 if let Some(known) = encoded {
                     return offered(encoder.push_encoded(known));
                 }
@@ -240,9 +259,32 @@ impl Engine {
             });
         }
         encoder.finish(self.cluster);
-        self.stats.datagrams_sent += 1;
-        self.stats.bytes_sent += u64::try_from(buffer.len()).unwrap_or(0);
+        self.count_sent(buffer.len());
         Some(to)
+    }
+
+    /// Somebody's view has the digest of ours: what that shows need not be sent there, and counts as
+    /// sent.
+    fn spare_news(&mut self) {
+        if self.news.is_empty() {
+            return;
+        }
+        let (local, table) = (&self.local, &self.table);
+        let (config, members) = (&self.config, table.live().len() + 1);
+        let limit = |class| retransmit_limit(config, class, members);
+        self.news.fill(limit, |topic, _| match topic.kind {
+            Kind::State | Kind::Record => match update_about(local, table, topic) {
+                None => Offer::Obsolete,
+                Some(update) if is_in_digest(&update) => Offer::Taken,
+                Some(_) => Offer::NoRoom,
+            },
+            Kind::Load | Kind::Evidence => Offer::NoRoom,
+        });
+    }
+
+    fn count_sent(&mut self, bytes: usize) {
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += u64::try_from(bytes).unwrap_or(0);
     }
 
     /// The next thing the host should know; `None` when there is none.
@@ -374,9 +416,6 @@ const EVENTS_KEPT: usize = 1_024;
 /// A datagram that waited longer in the socket means that this host is behind.
 const QUEUE_DELAY_MAX: Duration = Duration::from_millis(100);
 
-/// How often the table is searched for members to forget, per lifetime of a dead member.
-const REAPS_PER_LIFETIME: u32 = 24;
-
 /// How often a member sends one piece of news in a mesh of this size.
 fn retransmit_limit(config: &Config, class: Class, live_count: usize) -> usize {
     let members = u32::try_from(live_count).unwrap_or(u32::MAX - 1);
@@ -403,6 +442,16 @@ fn natural_log_ceil(members: u32) -> usize {
         exponent += 1;
     }
     exponent
+}
+
+/// Whether two views with equal digests agree on this news.
+fn is_in_digest(update: &Update<'_>) -> bool {
+    match update {
+        // Suspect counts as alive there.
+        Update::State(update) => update.state != State::Suspect,
+        Update::Record(_) => true,
+        Update::Load { .. } | Update::Evidence(_) | Update::Range(_) | Update::Entry(_) => false,
+    }
 }
 
 /// What there is to say about a topic now; `None` when it has become moot.

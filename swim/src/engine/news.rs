@@ -2,6 +2,7 @@
 
 use astromesh_wire::{Bucket, Load, Message, Record, ShortId, State, StateUpdate};
 
+use super::compare::End;
 use super::{Cargo, Engine, is_small, is_usable};
 use crate::dissemination::{Class, Kind, Topic};
 use crate::io::{Change, Claim, Event, Origin};
@@ -46,28 +47,26 @@ impl Engine {
                 }
                 return;
             }
-            // Only a newcomer learns of those that are gone; later exchanges would bring back what
-            // was forgotten on purpose.
-            Origin::Join | Origin::Sync if is_new && !is_live => {
-                if origin == Origin::Join {
-                    self.take_gone(now, claim);
-                }
-                return;
-            }
-            // We asked, so a leave is believed; whoever has not left outbids it. The state comes
-            // before the record, which by itself says "alive".
-            Origin::Join | Origin::Sync if claim.state == State::Left => {
-                self.take_state(now, &said(claim, State::Left));
-                self.take_record(now, &record.borrow(), Proof::Told);
-                return;
-            }
-            Origin::Join | Origin::Sync | Origin::Unasked => {
-                self.take_record(now, &record.borrow(), Proof::Told);
-            }
+            // A comparison in datagrams tells of those that are gone, with their age: without it they
+            // would be remembered here for longer than elsewhere, and come back from here.
+            Origin::Join | Origin::Sync if is_new && !is_live => return,
+            Origin::Join | Origin::Sync | Origin::Unasked => {}
         }
-        // Any other end of a known member is a suspicion, which it can refute in time.
-        if claim.state != State::Alive {
-            self.take_state(now, &said(claim, State::Suspect));
+        if is_live {
+            self.take_record(now, &record.borrow(), Proof::Told);
+            if claim.state == State::Suspect {
+                self.take_state(now, &said(claim, State::Suspect));
+            }
+        } else {
+            // We asked, so a leave is believed; whoever has not left outbids it. Told unasked it
+            // counts no more than a death.
+            let state = if origin == Origin::Unasked { State::Dead } else { claim.state };
+            let claim = Standing { state, ..Standing::of_record(&record.borrow()) };
+            self.take_end(
+                now,
+                &record.borrow(),
+                End { claim, forget_at: now + self.config.reap_after },
+            );
         }
         // A newcomer has nobody to tell what its seed's side knows already. One that has company
         // joins two meshes.
@@ -75,25 +74,6 @@ impl Engine {
             self.news.forget(id);
         }
         self.take_load(now, id, record.generation, claim.load_sequence, claim.load);
-    }
-
-    /// A member that was unknown here and is dead or left: kept so that it can be recognised. It was
-    /// never live in this view, so it takes nobody's place and is no news to anybody.
-    fn take_gone(&mut self, now: Instant, claim: &Claim) {
-        let record = &claim.record;
-        if !is_usable(record.address) || !is_small(&record.name, &record.metadata) {
-            self.stats.refused_record += 1;
-        } else if self.table.len() >= self.config.members_max {
-            self.stats.refused_members_full += 1;
-        } else {
-            let state = claim.state;
-            let change = if state == State::Left { Change::Left } else { Change::Dead };
-            let record = self.interner.pack(&record.borrow());
-            let mut member = Member::new(record, now);
-            member.state = state;
-            self.table.insert(member);
-            self.changed(claim.record.id, change);
-        }
     }
 
     /// Pings a member that was announced unasked; its answer lets it in.
@@ -178,7 +158,10 @@ impl Engine {
         }) else {
             return;
         };
+        let returns = matches!(before, State::Dead | State::Left)
+            && matches!(claim.state, State::Alive | State::Suspect);
         let (class, change) = match claim.state {
+            State::Alive if returns => (Class::Urgent, Change::Alive),
             State::Alive => (Class::State, Change::Alive),
             State::Suspect => (Class::State, Change::Suspect),
             State::Dead => (Class::Urgent, Change::Dead),
@@ -200,8 +183,10 @@ impl Engine {
             }
             State::Alive | State::Dead | State::Left => self.detector.cleared(id),
         }
-        let returns = matches!(before, State::Dead | State::Left)
-            && matches!(claim.state, State::Alive | State::Suspect);
+        match claim.state {
+            State::Alive | State::Suspect => self.healing.tombstones.remove(id),
+            State::Dead | State::Left => self.bury(now, id, now + self.config.reap_after),
+        }
         if returns {
             self.table.mix_in(id, &mut self.rng);
         }
@@ -290,6 +275,9 @@ impl Engine {
         self.tell(now, id, Kind::Record, Class::Record);
         self.changed(record.id, Change::Joined);
         self.elect();
+        if self.healing.lost.remove(id) && proof == Proof::Heard {
+            self.compare_at_once(now, record.address);
+        }
     }
 
     /// The member's place was taken: it has left, whatever else is said of it.
@@ -334,7 +322,13 @@ impl Engine {
     }
 
     /// Raises this node's own numbers above a claim about it, so that its word wins again.
-    fn outbid(&mut self, now: Instant, generation: u32, incarnation: u32, revision: u32) {
+    pub(super) fn outbid(
+        &mut self,
+        now: Instant,
+        generation: u32,
+        incarnation: u32,
+        revision: u32,
+    ) {
         let own = &mut self.local.record;
         let before = own.generation;
         if generation > own.generation {

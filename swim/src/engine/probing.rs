@@ -6,7 +6,6 @@ use astromesh_wire::{Bucket, Message, ShortId, State};
 
 use super::{Cargo, Engine};
 use crate::detector::Verdict;
-use crate::io::Change;
 use crate::precedence::Standing;
 use crate::probe::{Chosen, Probe};
 use crate::time::Instant;
@@ -54,6 +53,7 @@ impl Engine {
             Timer::Gossip => self.gossip(now, at),
             Timer::DeadProbe => self.probe_dead(now),
             Timer::Reap => self.reap(now),
+            Timer::Check(id) => self.go_on_checking(now, id),
         }
     }
 
@@ -62,6 +62,7 @@ impl Engine {
         self.stats.stalls += 1;
         self.probe = None;
         self.relays.clear();
+        self.healing.checks.clear();
         self.detector.stalled(now);
         if self.evidence_floor().is_some() {
             self.drop_cases(now);
@@ -208,41 +209,6 @@ impl Engine {
         // Alone there is nobody to tell; news waits for the first member.
         if !self.table.live().is_empty() {
             self.arm_gossip(now + self.config.gossip_interval);
-        }
-    }
-
-    /// One of the dead may be back: the ping tells it what is held against it.
-    fn probe_dead(&mut self, now: Instant) {
-        self.timers.arm(now + self.config.dead_probe_interval, Timer::DeadProbe);
-        let dead = self.table.dead();
-        if dead.is_empty() || self.has_left() {
-            return;
-        }
-        let Some(&id) = dead.get(self.rng.usize(..dead.len())) else { return };
-        let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
-            return;
-        };
-        let sequence = self.take_sequence();
-        self.stats.probes_dead += 1;
-        let ping = self.ping(id, sequence);
-        self.send(address, ping, self.notice_for(id), Cargo::Empty);
-    }
-
-    fn reap(&mut self, now: Instant) {
-        let again = self.config.reap_after / super::REAPS_PER_LIFETIME;
-        self.timers.arm(now + again, Timer::Reap);
-        let gone: Vec<ShortId> = self
-            .table
-            .iter()
-            .filter(|member| !member.is_live())
-            .filter(|member| now.since(member.state_at()) >= self.config.reap_after)
-            .map(crate::member::Member::id)
-            .collect();
-        for id in gone {
-            if let Some(member) = self.table.remove(id) {
-                self.news.forget(id);
-                self.changed(member.record.id, Change::Reaped);
-            }
         }
     }
 

@@ -14,7 +14,7 @@ fn answer(subject: &mut Subject) -> (Option<StateUpdate>, Option<OwnedRecord>) {
             match news {
                 News::State(update) if update.id == crate::short(LOCAL) => best.0 = Some(update),
                 News::Record(record) if record.id == crate::id(LOCAL) => best.1 = Some(record),
-                News::State(_) | News::Record(_) | News::Load(..) | News::Evidence(_) => {}
+                _ => {}
             }
         }
     }

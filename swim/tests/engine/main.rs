@@ -3,6 +3,7 @@
 
 mod accusing;
 mod bounds;
+mod compare;
 mod doubt;
 mod doubting;
 mod health;
@@ -18,6 +19,7 @@ mod probing;
 mod stalls;
 mod storms;
 mod strangers;
+mod tombstones;
 mod verdicts;
 mod views;
 mod voting;
@@ -32,8 +34,8 @@ use astromesh_swim::{
     Change, Claim, Command, Config, Engine, Event, Instant, Member, Origin, OwnedRecord,
 };
 use astromesh_wire::{
-    Bucket, ClusterTag, Datagram, Encoder, Incarnation, Load, Message, NodeId, ShortId, State,
-    StateUpdate, Update,
+    Bucket, ClusterTag, Content, Datagram, Encoder, Entry, Incarnation, Load, Message, NodeId,
+    Range, ShortId, State, StateUpdate, Update,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -64,6 +66,13 @@ pub(crate) enum News {
     State(StateUpdate),
     Record(OwnedRecord),
     Load(ShortId, u32, Load),
+    /// The record of one who is dead or gone, and for how many seconds.
+    Gone(OwnedRecord, State, u32),
+    /// Prefix, bits and digests of a range.
+    Parts(u32, u8, Vec<u32>),
+    /// Prefix, bits and members of a range.
+    List(u32, u8, u8),
+    Entry(Entry),
     Evidence(Reasons),
 }
 
@@ -302,17 +311,22 @@ impl From<&Update<'_>> for News {
     fn from(update: &Update<'_>) -> Self {
         match update {
             Update::State(update) => Self::State(*update),
+            Update::Record(record) if record.state != State::Alive => {
+                Self::Gone(OwnedRecord::from(record), record.state, record.gone_for_s)
+            }
             Update::Record(record) => Self::Record(OwnedRecord::from(record)),
             Update::Load { id, sequence, load, .. } => Self::Load(*id, *sequence, *load),
+            Update::Range(Range { prefix, bits, content }) => match content {
+                Content::Parts(_) => Self::Parts(*prefix, *bits, content.digests().collect()),
+                Content::List(count) => Self::List(*prefix, *bits, *count),
+            },
+            Update::Entry(entry) => Self::Entry(*entry),
             Update::Evidence(evidence) => Self::Evidence(Reasons {
                 subject: evidence.subject,
                 accuser: evidence.accuser,
                 decided_ms_ago: evidence.decided_ms_ago,
                 ballots: evidence.ballots().count(),
             }),
-            Update::Range(_) | Update::Entry(_) => {
-                panic!("{update:?} is not news of a member")
-            }
         }
     }
 }

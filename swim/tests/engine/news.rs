@@ -136,7 +136,10 @@ fn a_death_goes_out_before_records_that_would_fill_the_datagram() {
     subject.merge(records, astromesh_swim::Origin::Sync);
 
     subject.told(2, &[state(1, State::Dead, 0, 2)]);
-    let ack = subject.pinged(2, 1);
+    // A peer with the digest of our view would have it all.
+    let (target, digest) = (short(LOCAL), subject.engine.digest() ^ 1);
+    let ping = astromesh_wire::Message::Ping { target, sequence: 1, digest, wants_slot: false };
+    let ack = subject.hear(2, ping, &[]);
 
     assert_eq!(ack[0].to, address(2));
     assert_eq!(ack[0].news[0], News::State(state(1, State::Dead, 0, 2)));

@@ -1,65 +1,9 @@
-//! When views are compared in full.
+//! What counts of a whole view that another node told over HTTP.
 
-use astromesh_swim::{Change, Event, Origin, OwnedRecord};
-use astromesh_wire::{Message, NodeId, State};
+use astromesh_swim::{Change, Origin, OwnedRecord};
+use astromesh_wire::{NodeId, State};
 
-use crate::{LOCAL, News, Subject, address, claim, id, ms, record, short, state};
-
-fn ping(digest: u32) -> Message {
-    Message::Ping { target: short(LOCAL), sequence: 1, digest, wants_slot: false }
-}
-
-fn syncs(subject: &Subject) -> usize {
-    subject.events.iter().filter(|event| matches!(event, Event::SyncWanted(_))).count()
-}
-
-#[test]
-fn views_that_differ_for_two_seconds_are_compared_with_that_peer() {
-    let mut subject = Subject::among(&[1, 2]);
-    let other = subject.engine.digest() ^ 1;
-
-    subject.hear(1, ping(other), &[]);
-    subject.answered_for(ms(1_999));
-    subject.hear(1, ping(other), &[]);
-    assert_eq!(syncs(&subject), 0);
-    subject.answered_for(ms(1));
-    subject.hear(2, ping(other), &[]);
-
-    assert_eq!(syncs(&subject), 1);
-    assert!(subject.events.contains(&Event::SyncWanted(id(2))));
-}
-
-#[test]
-fn comparisons_are_at_least_two_seconds_apart() {
-    let mut subject = Subject::among(&[1, 2]);
-    let other = subject.engine.digest() ^ 1;
-
-    for _ in 0..100 {
-        subject.hear(1, ping(other), &[]);
-        subject.answered_for(ms(100));
-    }
-
-    assert!(syncs(&subject) <= 5, "{} in 10 s", syncs(&subject));
-    assert!(syncs(&subject) >= 3, "{} in 10 s", syncs(&subject));
-}
-
-#[test]
-fn a_death_told_over_http_and_a_leave_told_unasked_are_suspicions_that_can_be_refuted() {
-    let rows = [
-        (State::Dead, Origin::Join),
-        (State::Dead, Origin::Sync),
-        (State::Dead, Origin::Unasked),
-        (State::Left, Origin::Unasked),
-    ];
-    for (said, origin) in rows {
-        let mut subject = Subject::among(&[1, 2]);
-
-        subject.merge(vec![claim(record(1), said)], origin);
-
-        assert_eq!(subject.state_of(1), Some(State::Suspect), "{said:?} {origin:?}");
-        assert_eq!(subject.changes(), [(id(1), Change::Suspect)], "{said:?} {origin:?}");
-    }
-}
+use crate::{News, Subject, address, claim, id, is_ping_to, ms, record, state};
 
 #[test]
 fn a_leave_in_an_answer_that_was_asked_for_is_taken_as_it_is_and_spread() {
@@ -147,43 +91,24 @@ fn suspicion_and_load_do_not_make_views_differ() {
 }
 
 #[test]
-fn a_camp_that_agrees_does_not_hide_one_that_differs() {
-    // Two camps that know of each other, half the peers in each: an equal digest now and then must
-    // not put the comparison off for ever.
-    let mut subject = Subject::among(&[1, 2]);
-    let (own, other) = (subject.engine.digest(), subject.engine.digest() ^ 1);
+fn a_death_told_over_http_and_a_leave_told_unasked_are_asked_of_the_member_itself() {
+    let rows = [
+        (State::Dead, Origin::Join),
+        (State::Dead, Origin::Sync),
+        (State::Dead, Origin::Unasked),
+        (State::Left, Origin::Unasked),
+    ];
+    for (said, origin) in rows {
+        let mut subject = Subject::among(&[1, 2]);
 
-    for _ in 0..6 {
-        subject.hear(1, ping(own), &[]);
-        subject.hear(2, ping(other), &[]);
-        subject.answered_for(ms(500));
+        let sent = subject.merge(vec![claim(record(1), said)], origin);
+
+        assert_eq!(subject.state_of(1), Some(State::Alive), "{said:?} {origin:?}");
+        let asked = sent.iter().find(|sent| is_ping_to(1)(sent)).unwrap();
+        assert_eq!(asked.news, [News::State(state(1, State::Dead, 0, 0))], "{said:?} {origin:?}");
+        subject.wait(ms(349));
+        assert_eq!(subject.state_of(1), Some(State::Alive), "{said:?} {origin:?}");
+        subject.wait(ms(1));
+        assert_eq!(subject.state_of(1), Some(State::Dead), "{said:?} {origin:?}");
     }
-
-    assert_eq!(syncs(&subject), 1);
-}
-
-#[test]
-fn while_our_own_view_moves_nothing_is_compared() {
-    let mut subject = Subject::among(&[1, 2]);
-    let other = subject.engine.digest() ^ 1;
-
-    for incarnation in 1..10 {
-        subject.told(2, &[state(1, State::Alive, incarnation, 0)]);
-        subject.hear(2, ping(other), &[]);
-        subject.answered_for(ms(1_000));
-    }
-
-    assert_eq!(syncs(&subject), 0);
-}
-
-#[test]
-fn a_difference_met_long_ago_does_not_count() {
-    let mut subject = Subject::among(&[1, 2]);
-    let other = subject.engine.digest() ^ 1;
-
-    subject.hear(1, ping(other), &[]);
-    subject.answered_for(ms(60_000));
-    subject.hear(1, ping(other), &[]);
-
-    assert_eq!(syncs(&subject), 0);
 }
