@@ -56,6 +56,12 @@ pub(crate) fn report(what: &str, mut durations: Vec<Duration>) -> Duration {
     at(1.0)
 }
 
+/// A figure for whoever wants to see it.
+#[expect(clippy::print_stderr, reason = "figures for people, shown with --nocapture")]
+pub(crate) fn show(what: &str) {
+    eprintln!("{what}");
+}
+
 pub(crate) fn is_dead(state: Option<State>) -> bool {
     state == Some(State::Dead)
 }

@@ -31,7 +31,7 @@ fn reasons(sent: &[Sent]) -> Vec<Reasons> {
     let news = sent.iter().flat_map(|sent| &sent.news);
     news.filter_map(|news| match news {
         News::Evidence(reasons) => Some(reasons.clone()),
-        News::State(_) | News::Record(_) | News::Load(..) => None,
+        _ => None,
     })
     .collect()
 }
