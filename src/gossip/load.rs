@@ -1,8 +1,9 @@
 //! What to announce of the node's load, and when.
 //!
 //! Owns the last announcement and the last look at the host. News is announced at most four times a
-//! second, and only if it differs; the host's own figures move a little all the time, so a change
-//! of less than ten percentage points is none.
+//! second, and only if it differs. Every announcement travels through the whole mesh, and the host's
+//! own figures move all the time: they are averaged over a minute or so, and a change of less than
+//! twenty percentage points is none.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,10 @@ pub const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(250);
 const HOST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Change of a host figure that is worth a datagram, in percentage points.
-const HOST_STEP: u8 = 10;
+const HOST_STEP: u8 = 20;
+
+/// Weight of the latest look at the processor in its average.
+const HOST_WEIGHT: f64 = 0.2;
 
 /// Watches the load and decides when it is news.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Meter {
     system: Option<System>,
     looked_at: Instant,
     host: (u8, u8),
+    /// Processor use in percent, averaged.
+    cpu: f64,
     announced: Load,
     announced_at: Instant,
 }
@@ -37,7 +43,8 @@ impl Meter {
         let refresh = RefreshKind::nothing().with_memory(memory);
         let system = System::new_with_specifics(refresh).ok();
         let announced = Load::default();
-        let mut meter = Self { system, looked_at: now, host: (0, 0), announced, announced_at: now };
+        let mut meter =
+            Self { system, looked_at: now, host: (0, 0), cpu: 0.0, announced, announced_at: now };
         // Processor use is a difference between two looks; this is the first.
         meter.look();
         meter
@@ -77,8 +84,8 @@ impl Meter {
         system.refresh_cpu_usage();
         system.refresh_memory();
         let memory = system.used_memory().saturating_mul(100) / system.total_memory().max(1);
-        self.host =
-            (percent(system.global_cpu_usage().into()), u8::try_from(memory).unwrap_or(100));
+        self.cpu += HOST_WEIGHT * (f64::from(system.global_cpu_usage()) - self.cpu);
+        self.host = (percent(self.cpu), u8::try_from(memory).unwrap_or(100));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::detector::evidence::watch::{HELPERS, Reason};
 use crate::detector::evidence::{CASES_MAX, observer_count};
 use crate::dissemination::Kind;
 use crate::io::{Change, VerdictRule};
-use crate::member::Doubt;
+use crate::member::{Doubt, Member};
 use crate::precedence::Standing;
 use crate::time::Instant;
 use crate::timers::Timer;
@@ -45,7 +45,7 @@ impl Engine {
             return;
         }
         let role = if may_accuse { Role::Accuser } else { Role::Doubter };
-        let mut case = Case::new(subject, now, now, role, attempt.sequence);
+        let mut case = Case::new(subject, now, now, role, attempt.pings);
         case.tries = attempt.tries;
         case.own = Some(Vote::No);
         case.ping_at = now + PERSIST_INTERVAL;
@@ -168,16 +168,16 @@ impl Engine {
             return;
         }
         let age = now.since(case.opened_at);
-        let until_next = match (case.own, case.pings) {
+        let until_next = match (case.own, case.pings_sent) {
             (None, 0) => VOTER_TRIES.0.mul_f64(stretch),
             (None, 1) => VOTER_TRIES.1.mul_f64(stretch),
             _ if age < PERSIST_LATE_AFTER => PERSIST_INTERVAL,
             _ if age < UNREACHABLE_AFTER => PERSIST_INTERVAL_LATE,
             _ => UNREACHABLE_INTERVAL,
         };
-        case.pings = case.pings.saturating_add(1);
+        case.pings_sent = case.pings_sent.saturating_add(1);
         case.ping_at = now + until_next;
-        let (target, sequence) = (id, case.sequence);
+        let (target, sequence) = (id, case.pings.next(now));
         let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Engine {
     fn tend_doubt(&mut self, now: Instant, id: ShortId) {
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
         let age = now.since(case.opened_at);
-        let (tries, sequence) = (case.tries, case.sequence);
+        let (tries, sequence) = (case.tries, case.pings.base());
         let asks = case.ask_at <= now;
         if asks {
             let again =
@@ -332,9 +332,12 @@ impl Engine {
             }
             return;
         }
-        let sequence = self.take_sequence();
+        let pings = self.take_pings();
         let age = Duration::from_millis(u64::from(age_ms));
-        let mut case = Case::new(subject, now.before(age), now, Role::Voter, sequence);
+        // Nobody can make this node believe that it was silent when it was not.
+        let heard_at = self.table.get(id).map_or(now, Member::heard_at);
+        let opened_at = now.before(age).max(heard_at).min(now);
+        let mut case = Case::new(subject, opened_at, now, Role::Voter, pings);
         case.add_asker(sender);
         case.own_due = Some(now + VERDICT_OF_VOTER.mul_f64(self.evidence.rtt.stretch()));
         if self.open(now, id, case) {
@@ -436,7 +439,7 @@ impl Engine {
         }
         let observers = observer_count(self.table.ring().len());
         let no_count = case.no_count();
-        if no_count >= needed(observers, elapsed, no_count) {
+        if no_count >= needed(observers, elapsed) {
             self.declare(now, id, VerdictRule::Quorum);
         } else if elapsed >= fallback(floor) && case.tries.nacks > 0 {
             self.declare(now, id, VerdictRule::Fallback);

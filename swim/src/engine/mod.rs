@@ -36,6 +36,7 @@ use crate::compact::Interner;
 use crate::config::Config;
 use crate::detector::evidence::Evidence;
 use crate::detector::evidence::health::SICK_AFTER_QUEUE;
+use crate::detector::evidence::pings::{PINGS, Pings};
 use crate::detector::{Detector, Rule};
 use crate::dissemination::{Class, Dissemination, Kind, Offer, Topic};
 use crate::io::{Change, Claim, Command, Event};
@@ -399,6 +400,12 @@ impl Engine {
     const fn take_sequence(&mut self) -> u16 {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         self.next_sequence
+    }
+
+    const fn take_pings(&mut self) -> Pings {
+        let base = self.next_sequence.wrapping_add(1);
+        self.next_sequence = self.next_sequence.wrapping_add(PINGS);
+        Pings::new(base)
     }
 
     fn ping(&self, target: ShortId, sequence: u16) -> Message {

@@ -83,10 +83,11 @@ impl Engine {
             return;
         }
         if watch.attempt.is_none() {
-            let sequence = self.take_sequence();
-            let (period, stretch) = (self.watch_period(), self.evidence.rtt.stretch());
+            let pings = self.take_pings();
+            let period = self.watch_period();
             let Some(watch) = self.evidence.watches.get_mut(&id) else { return };
-            watch.attempt = Some(Attempt::new(now, sequence, stretch));
+            let rtt = if watch.rtt.is_unknown() { &self.evidence.rtt } else { &watch.rtt };
+            watch.attempt = Some(Attempt::new(now, pings, rtt.stretch()));
             // Until the answer says which slot is ours.
             watch.next_at = now + period;
             self.stats.probes += 1;
@@ -116,10 +117,11 @@ impl Engine {
         let wants_slot = watch.reason == Reason::Observer;
         let attempt = watch.attempt.as_mut()?;
         let step = attempt.step(now)?;
-        if step == Step::Ping {
-            attempt.tries.pings = attempt.tries.pings.saturating_add(1);
+        if step != Step::Ping {
+            return Some((step, attempt.pings.base(), wants_slot));
         }
-        Some((step, attempt.sequence, wants_slot))
+        attempt.tries.pings = attempt.tries.pings.saturating_add(1);
+        Some((step, attempt.pings.next(now), wants_slot))
     }
 
     /// Asks helpers to ping a watched member: others than before the first time, the same again.
@@ -174,11 +176,18 @@ impl Engine {
             {
                 watch.next_at = now + slot;
             }
-            if let Some(attempt) = watch.attempt.take() {
-                // A second ping may have been answered instead of the first (Karn's algorithm).
-                if id == sender && attempt.tries.pings == 1 {
-                    self.evidence.rtt.note(now.since(attempt.started_at));
-                }
+            let attempt = watch.attempt.take();
+            let case = self.evidence.cases.get(&id);
+            let pings = attempt.as_ref().map(|attempt| attempt.pings);
+            let pings = pings.or_else(|| case.map(|case| case.pings));
+            // That of a relayed answer is the helper's time too.
+            if id == sender
+                && let Some(took) = pings.and_then(|pings| pings.time_to(now, sequence))
+            {
+                watch.rtt.note(took);
+                self.evidence.rtt.note(took);
+            }
+            if attempt.is_some() {
                 self.evidence.health.note(id, true);
             }
             self.timers.arm(watch.due(), Timer::Watch(id));
@@ -193,22 +202,23 @@ impl Engine {
     fn asked_about(&self, sender: ShortId, sequence: u16) -> Option<ShortId> {
         let evidence = &self.evidence;
         let is_ours = |watch: &Watch| {
-            watch.attempt.as_ref().is_some_and(|attempt| attempt.sequence == sequence)
+            let pings = watch.attempt.as_ref().map(|attempt| attempt.pings);
+            pings.is_some_and(|pings| pings.are_answered_by(sequence))
         };
         if evidence.watches.get(&sender).is_some_and(is_ours)
-            || evidence.cases.get(&sender).is_some_and(|case| case.sequence == sequence)
+            || evidence.cases.get(&sender).is_some_and(|case| case.pings.are_answered_by(sequence))
         {
             return Some(sender);
         }
         let watched = evidence.watches.iter().find(|(_, watch)| {
-            let attempt = watch.attempt.as_ref().filter(|attempt| attempt.sequence == sequence);
+            let attempt = watch.attempt.as_ref().filter(|attempt| attempt.pings.base() == sequence);
             attempt.is_some_and(|attempt| attempt.helpers().any(|helper| helper == sender))
         });
         // Helpers of a doubted member change, but each is a member.
         let is_member = self.table.get(sender).is_some();
         let doubted = || {
             let mut cases = evidence.cases.iter();
-            cases.find(|(_, case)| is_member && case.sequence == sequence)
+            cases.find(|(_, case)| is_member && case.pings.base() == sequence)
         };
         watched.map(|(id, _)| *id).or_else(|| doubted().map(|(id, _)| *id))
     }
@@ -217,13 +227,14 @@ impl Engine {
     pub(super) fn take_nack(&mut self, now: Instant, sender: ShortId, sequence: u16) {
         for watch in self.evidence.watches.values_mut() {
             if let Some(attempt) = &mut watch.attempt
-                && attempt.sequence == sequence
+                && attempt.pings.base() == sequence
             {
                 attempt.take_nack(sender);
                 return;
             }
         }
-        let doubted = self.evidence.cases.iter_mut().find(|(_, case)| case.sequence == sequence);
+        let doubted =
+            self.evidence.cases.iter_mut().find(|(_, case)| case.pings.base() == sequence);
         if let Some((&id, case)) = doubted {
             case.tries.nacks = case.tries.nacks.saturating_add(1).min(case.tries.helpers);
             self.timers.arm(now, Timer::Case(id));

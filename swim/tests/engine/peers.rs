@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use astromesh_swim::detector::evidence::pings::PINGS;
 use astromesh_swim::{Command, Config, Event, Instant, Verdict};
 use astromesh_wire::{Incarnation, Message, ShortId, Vote};
 
@@ -139,10 +140,13 @@ impl Subject {
         self.live(peers, ms(350))
     }
 
-    /// The sequence of the ping that a member was sent last.
+    /// The sequence of the first ping of the probe that a member was sent last.
     pub(crate) fn last_sequence(sent: &[Timed], number: u8) -> u16 {
         let pings = sent.iter().filter(|(_, sent)| crate::is_ping_to(number)(sent));
-        pings.map(|(_, sent)| crate::sequence_of(sent)).next_back().unwrap()
+        let sequences: Vec<u16> = pings.map(|(_, sent)| crate::sequence_of(sent)).collect();
+        let last = *sequences.last().unwrap();
+        let of_probe = sequences.into_iter().map(|sequence| last.wrapping_sub(sequence));
+        last.wrapping_sub(of_probe.filter(|back| *back < PINGS).max().unwrap())
     }
 
     /// Those who are asked for their vote.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use astromesh_swim::detector::evidence::pings::PINGS;
 use astromesh_swim::ring::Ring;
 use astromesh_swim::{Command, Origin};
 use astromesh_wire::{Message, ShortId, State};
@@ -214,7 +215,8 @@ fn an_ack_with_another_sequence_or_from_one_not_asked_proves_nothing() {
     let sent = subject.live(NO_HELP, ms(100));
     let sequence = Subject::last_sequence(&sent, 1);
 
-    subject.acked(1, sequence.wrapping_add(1), None);
+    subject.acked(1, sequence.wrapping_sub(1), None);
+    subject.acked(1, sequence.wrapping_add(PINGS), None);
     subject.acked(2, sequence, None);
     subject.acked(99, sequence, None);
     subject.live(NO_HELP, ms(250));

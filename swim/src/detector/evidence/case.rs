@@ -5,6 +5,7 @@ use std::time::Duration;
 use astromesh_wire::{Ballot, Incarnation, ShortId, Vote};
 
 use super::OBSERVERS;
+use super::pings::Pings;
 use crate::time::Instant;
 
 /// Observers and substitutes that one accuser asks at most.
@@ -87,8 +88,8 @@ pub struct Case {
     pub opened_at: Instant,
     /// The part this node plays.
     pub role: Role,
-    /// What an ack must carry.
-    pub sequence: u16,
+    /// Its pings, those of the probe that opened it included.
+    pub pings: Pings,
     /// This node's own answer; `None` while it is still trying.
     pub own: Option<Vote>,
     /// What was tried.
@@ -96,7 +97,7 @@ pub struct Case {
     /// When the next ping is due.
     pub ping_at: Instant,
     /// Pings sent in this case.
-    pub pings: u32,
+    pub pings_sent: u32,
     /// When a voter's own tries have had their time.
     pub own_due: Option<Instant>,
     /// When to ask again: the jurors of an accuser, the helpers of a doubter.
@@ -117,17 +118,17 @@ impl Case {
         opened_at: Instant,
         now: Instant,
         role: Role,
-        sequence: u16,
+        pings: Pings,
     ) -> Self {
         Self {
             subject,
             opened_at,
             role,
-            sequence,
+            pings,
             own: None,
             tries: Tries { pings: 0, helpers: 0, nacks: 0 },
             ping_at: now,
-            pings: 0,
+            pings_sent: 0,
             own_due: None,
             ask_at: now,
             asked: 0,
@@ -221,13 +222,14 @@ impl Case {
 }
 
 /// How many votes "no" it takes, this node's own included, `elapsed` after the opening of a case
-/// with `observers` observers, of which `no_count` have said "no".
+/// with `observers` observers, if nobody has said "alive".
 ///
-/// At first three quarters of all observers. Then three quarters of those who answered, and no fewer
-/// than a minimum that grows with the number of observers: dead observers cannot vote.
+/// At first three quarters of all observers. Then a minimum that grows with their number: dead
+/// observers cannot vote.
 #[must_use]
-pub fn needed(observers: usize, elapsed: Duration, no_count: usize) -> usize {
-    let strict = if observers <= 2 { observers.max(1) } else { three_quarters(observers) };
+pub fn needed(observers: usize, elapsed: Duration) -> usize {
+    let three_quarters = observers.saturating_mul(3).div_ceil(4);
+    let strict = if observers <= 2 { observers.max(1) } else { three_quarters };
     if elapsed < RESPONSIVE_AFTER {
         return strict;
     }
@@ -236,11 +238,7 @@ pub fn needed(observers: usize, elapsed: Duration, no_count: usize) -> usize {
         2..=4 => 2,
         _ => 3,
     };
-    strict.min(three_quarters(no_count).max(least))
-}
-
-fn three_quarters(count: usize) -> usize {
-    count.saturating_mul(3).div_ceil(4)
+    strict.min(least)
 }
 
 /// The least time from the opening of a case to a verdict in a mesh of `live_count`, the accused

@@ -8,11 +8,13 @@
 //! * [`case`]: an accusation, the votes on it, and when they suffice
 //! * [`health`]: whether this node may trust its own probes
 //! * [`damping`]: patience with members that keep coming back
+//! * [`pings`]: the pings of a probe or a case
 //! * [`rtt`]: how far the offsets of a probe are stretched
 
 pub mod case;
 pub mod damping;
 pub mod health;
+pub mod pings;
 pub mod rtt;
 pub mod watch;
 
@@ -52,7 +54,7 @@ pub struct Evidence {
     pub health: Health,
     /// Who came back from the dead, and how often.
     pub damping: Damping,
-    /// How long answers take.
+    /// How long answers take, whoever sends them.
     pub rtt: Rtt,
     /// When the last sweep was.
     pub swept_at: Option<Instant>,

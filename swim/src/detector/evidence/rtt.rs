@@ -9,7 +9,7 @@ pub const RTT_DESIGNED: Duration = Duration::from_millis(30);
 pub const STRETCH_MAX: f64 = 20.0;
 
 /// A smoothed round-trip time and its variation, as in RFC 6298.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rtt {
     /// Seconds; zero until the first answer.
     smoothed: f64,
@@ -17,10 +17,22 @@ pub struct Rtt {
 }
 
 impl Rtt {
-    /// An answer to a ping that was sent once only took this long.
+    /// Nothing known yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { smoothed: 0.0, variation: 0.0 }
+    }
+
+    /// Whether nothing is known yet.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.smoothed == 0.0
+    }
+
+    /// An answer took this long.
     pub fn note(&mut self, took: Duration) {
         let took = took.as_secs_f64();
-        if self.smoothed == 0.0 {
+        if self.is_unknown() {
             (self.smoothed, self.variation) = (took, took / 2.0);
         } else {
             self.variation = 0.75 * self.variation + 0.25 * (self.smoothed - took).abs();

@@ -5,6 +5,8 @@ use std::time::Duration;
 use astromesh_wire::ShortId;
 
 use super::case::Tries;
+use super::pings::Pings;
+use super::rtt::Rtt;
 use crate::time::Instant;
 
 /// Helpers asked to ping as well.
@@ -49,13 +51,15 @@ pub struct Watch {
     pub next_at: Instant,
     /// The running probe.
     pub attempt: Option<Attempt>,
+    /// How long its answers take.
+    pub rtt: Rtt,
 }
 
 /// A probe that has not been answered yet.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// What an ack must carry.
-    pub sequence: u16,
+    /// Its pings.
+    pub pings: Pings,
     /// When it started.
     pub started_at: Instant,
     /// How many of [`STEPS`] were done.
@@ -77,7 +81,7 @@ impl Watch {
     /// A member that is to be probed at a time.
     #[must_use]
     pub const fn new(reason: Reason, next_at: Instant) -> Self {
-        Self { reason, next_at, attempt: None }
+        Self { reason, next_at, attempt: None, rtt: Rtt::new() }
     }
 
     /// When something is to be done next.
@@ -90,12 +94,12 @@ impl Watch {
 impl Attempt {
     /// A probe that starts now.
     #[must_use]
-    pub fn new(now: Instant, sequence: u16, stretch: f64) -> Self {
+    pub const fn new(now: Instant, pings: Pings, stretch: f64) -> Self {
         Self {
-            sequence,
+            pings,
             started_at: now,
             steps_done: 0,
-            tries: Tries::default(),
+            tries: Tries { pings: 0, helpers: 0, nacks: 0 },
             stretch,
             helpers: [None; HELPERS],
         }
