@@ -16,7 +16,8 @@ use super::server::Connection;
 use super::types::{
     ElectionRequest, ElectionResponse, GossipBody, LeaveRequest, MeshState, Node, StatusOk,
 };
-use crate::gossip::{self, Claim, Handle, Origin, json as nodes};
+use crate::gossip::json::{self as nodes, HeardAt};
+use crate::gossip::{self, Claim, Handle, Origin};
 
 /// The longest body of a mesh route: some 30,000 members.
 const MESH_BODY_BYTES_MAX: usize = 16 << 20;
@@ -56,11 +57,14 @@ impl Mesh {
 type Json<T> = axum::Json<T>;
 
 async fn state(State(mesh): State<Mesh>) -> Result<Json<MeshState>, ApiError> {
-    Ok(axum::Json(mesh_state(&mesh.handle()?)))
+    let handle = mesh.handle()?;
+    // The gossip of a node that is stopping does not tell any more.
+    let heard_at = handle.heard_at().await.unwrap_or_default();
+    Ok(axum::Json(mesh_state(&handle, &heard_at)))
 }
 
-fn mesh_state(handle: &Handle) -> MeshState {
-    let mut state = nodes::state(&handle.directory().snapshot());
+fn mesh_state(handle: &Handle, heard_at: &HeardAt) -> MeshState {
+    let mut state = nodes::state(&handle.directory().snapshot(), heard_at);
     state.cluster = Some(handle.cluster().to_owned());
     state
 }
@@ -90,7 +94,7 @@ async fn join(
     let origin = Origin::Unasked;
     handle.merge(vec![claim], 0, origin).await.map_err(stopping)?;
     handle.observed(connection.local.ip()).await.map_err(stopping)?;
-    let mut state = mesh_state(&handle);
+    let mut state = mesh_state(&handle, &HeardAt::new());
     state.observed_ip = Some(peer.to_string());
     Ok(axum::Json(state))
 }
@@ -124,7 +128,7 @@ async fn exchange(
         .map(|(index, node)| claim(node, &[json!("nodes"), json!(index)]))
         .collect::<Result<Vec<_>, _>>()?;
     handle.merge(claims, body.term, Origin::Unasked).await.map_err(stopping)?;
-    let MeshState { nodes, term, .. } = mesh_state(&handle);
+    let MeshState { nodes, term, .. } = mesh_state(&handle, &HeardAt::new());
     Ok(axum::Json(GossipBody { nodes, term }))
 }
 

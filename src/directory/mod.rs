@@ -41,8 +41,6 @@ pub struct Member {
     pub revision: u32,
     /// When this node first heard of it, seconds since 1970. For display only.
     pub joined_at: f64,
-    /// When this node last heard from it, seconds since 1970. For display only.
-    pub last_heard_at: f64,
 }
 
 impl Member {
@@ -65,8 +63,9 @@ pub struct Snapshot {
     pub leader: Option<NodeId>,
     /// Grows with each change of leader.
     pub term: u64,
-    /// All members, the local one included, ordered by id.
-    pub members: Vec<Member>,
+    /// All members, the local one included, ordered by id. Snapshots share those that did not change
+    /// between them.
+    pub members: Vec<Arc<Member>>,
 }
 
 impl Snapshot {
@@ -74,7 +73,7 @@ impl Snapshot {
     #[must_use]
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         let index = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
-        self.members.get(index)
+        self.members.get(index).map(AsRef::as_ref)
     }
 
     /// Whether the local member has left the mesh: what this says of the others is no longer news.
@@ -85,12 +84,12 @@ impl Snapshot {
 
     /// All members alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.is_live())
+        self.members.iter().map(AsRef::as_ref).filter(|member: &&Member| member.is_live())
     }
 
     /// All members that say they run this agent, dead and left ones included.
     pub fn members_with_agent<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Member> {
-        self.members.iter().filter(move |member| {
+        self.members.iter().map(AsRef::as_ref).filter(move |member: &&Member| {
             member.agents.binary_search_by(|name| name.as_str().cmp(agent)).is_ok()
         })
     }

@@ -289,7 +289,7 @@ pub(super) async fn answer_wants(handle: Handle, mut wanted: mpsc::Receiver<Want
 async fn compare(handle: &Handle, id: NodeId) -> Result<(), CallError> {
     let snapshot = handle.directory.snapshot();
     let Some(url) = member_url(handle, id) else { return Ok(()) };
-    let MeshState { nodes, term, .. } = json::state(&snapshot);
+    let MeshState { nodes, term, .. } = json::state(&snapshot, &json::HeardAt::new());
     let own = GossipBody { nodes, term };
     let theirs: GossipBody = call(&url, None, "v1/mesh/gossip", &own).await?;
     if handle.merge(claims(&theirs.nodes), theirs.term, Origin::Sync).await.is_err() {

@@ -3,7 +3,9 @@
 //! Every field from outside is checked here: a claim that comes out is well-formed, whatever came
 //! in. Wall-clock times and the leader flag of others are not read at all.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use astromesh_swim::{Claim, OwnedRecord};
 use astromesh_wire::limits::{AGENT_NAME_BYTES_MAX, NAME_BYTES_MAX};
@@ -27,11 +29,18 @@ pub struct BadNode {
     pub problem: String,
 }
 
-/// The mesh as JSON.
+/// When this node last heard from each member, seconds since 1970. For display only.
+pub type HeardAt = HashMap<NodeId, f64>;
+
+/// The mesh as JSON. A member that is missing in `heard_at` was last heard of when it joined.
 #[must_use]
-pub fn state(snapshot: &Snapshot) -> MeshState {
+pub fn state(snapshot: &Snapshot, heard_at: &HeardAt) -> MeshState {
+    let node = |member: &Arc<Member>| Node {
+        last_heartbeat: heard_at.get(&member.id).copied().unwrap_or(member.joined_at),
+        ..node(member, snapshot.leader)
+    };
     MeshState {
-        nodes: snapshot.members.iter().map(|member| node(member, snapshot.leader)).collect(),
+        nodes: snapshot.members.iter().map(node).collect(),
         leader_id: snapshot.leader.map(|id| id.to_string()),
         version: snapshot.version,
         this_node: Some(snapshot.local.to_string()),
@@ -41,7 +50,7 @@ pub fn state(snapshot: &Snapshot) -> MeshState {
     }
 }
 
-/// A member as JSON.
+/// A member as JSON, last heard of when it joined.
 #[must_use]
 pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
     Node {
@@ -57,7 +66,7 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
         },
         leader: leader == Some(member.id),
         joined_at: member.joined_at,
-        last_heartbeat: member.last_heard_at,
+        last_heartbeat: member.joined_at,
         status: status(member.state).to_owned(),
         gossip_address: Some(member.gossip_address.to_string()),
         generation: member.generation,

@@ -93,6 +93,8 @@ enum Request {
     /// The agents of a member that has too many for its record, and the generation and revision
     /// they belong to.
     AgentsOf(NodeId, (u32, u32), Vec<String>),
+    /// When this node last heard from each member.
+    HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
     Counters(oneshot::Sender<BTreeMap<String, u64>>),
     /// Say goodbye, let it spread for a moment, and end.
@@ -223,6 +225,16 @@ impl Handle {
     pub async fn doubt(&self, id: NodeId) -> Result<(), Stopped> {
         self.request(Request::Command(Command::Dismiss(id))).await?;
         self.request(Request::Command(Command::Probe(id))).await
+    }
+
+    /// When this node last heard from each member.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn heard_at(&self) -> Result<json::HeardAt, Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::HeardAt(sender)).await?;
+        receiver.await.map_err(|_| Stopped)
     }
 
     /// The engine's counters by name.

@@ -244,6 +244,8 @@ impl Gossip {
                     self.is_dirty = true;
                 }
             }
+            // Nobody waits any more if this fails.
+            Request::HeardAt(reply) => reply.send(self.view.heard_at(&self.engine)).unwrap_or(()),
             Request::Counters(reply) => {
                 let mut counters: BTreeMap<String, u64> = self
                     .engine
@@ -314,10 +316,7 @@ impl Gossip {
     }
 
     fn heed_change(&mut self, id: NodeId, change: Change) {
-        let Some(member) = self.engine.member(id) else {
-            self.view.forget(id);
-            return;
-        };
+        let Some(member) = self.engine.member(id) else { return };
         let name = member.record.name();
         match change {
             Change::Load => return,

@@ -1,12 +1,14 @@
 //! From the engine's members to a snapshot of the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use astromesh_swim::{Engine, Instant, Member};
-use astromesh_wire::{Agents, Metadata, NodeId};
+use astromesh_wire::{Agents, Metadata, NodeId, State};
 
+use super::json::HeardAt;
 use crate::directory::{self, Snapshot};
 
 /// The engine's clock, and how its points are shown to people.
@@ -37,30 +39,41 @@ impl Clock {
     }
 }
 
-/// Makes snapshots, each with a higher version than the one before.
+/// Makes snapshots, each with a higher version than the one before. What a member announces is
+/// decoded once, however many snapshots show it: with thousands of members there is a change of one
+/// or another all the time.
 #[derive(Debug)]
 pub(super) struct View {
     clock: Clock,
     version: u64,
+    /// Every member but the local one, as shown last.
+    members: BTreeMap<NodeId, Arc<directory::Member>>,
+    /// What `members` were made from, in the order in which the engine lists them.
+    shown: Vec<Version>,
     /// Agents of members that have too many for their record, with the edition they belong to.
     agents: BTreeMap<NodeId, ((u32, u32), Vec<String>)>,
 }
 
 impl View {
     pub(super) const fn new(clock: Clock) -> Self {
-        Self { clock, version: 0, agents: BTreeMap::new() }
+        Self {
+            clock,
+            version: 0,
+            members: BTreeMap::new(),
+            shown: Vec::new(),
+            agents: BTreeMap::new(),
+        }
     }
 
     /// The mesh as the engine sees it now.
     pub(super) fn snapshot(&mut self, engine: &Engine, own_agents: &[String]) -> Snapshot {
         self.version += 1;
-        let now = self.clock.now();
+        self.catch_up(engine);
         let mut local = self.member(engine.local());
         own_agents.clone_into(&mut local.agents);
-        local.last_heard_at = self.clock.unix(now);
-        let mut members: Vec<_> =
-            engine.members().map(|member| self.member(member)).chain([local]).collect();
-        members.sort_unstable_by_key(|member| member.id);
+        let mut members: Vec<_> = self.members.values().map(Arc::clone).collect();
+        let place = members.partition_point(|member| member.id < local.id);
+        members.insert(place, Arc::new(local));
         Snapshot {
             version: self.version,
             local: engine.local().record.id,
@@ -79,13 +92,41 @@ impl View {
     }
 
     /// Keeps what a member with many agents answered about an edition of itself.
-    pub(super) fn keep_agents(&mut self, id: NodeId, edition: (u32, u32), agents: Vec<String>) {
+    pub(super) fn keep_agents(&mut self, id: NodeId, edition: (u32, u32), mut agents: Vec<String>) {
+        agents.sort_unstable();
+        if let Some(member) = self.members.get_mut(&id).filter(|member| member.agents_elsewhere) {
+            Arc::make_mut(member).agents.clone_from(&agents);
+        }
         self.agents.insert(id, (edition, agents));
     }
 
-    /// Drops what is kept of a forgotten member.
-    pub(super) fn forget(&mut self, id: NodeId) {
-        self.agents.remove(&id);
+    /// When this node last heard from each member.
+    pub(super) fn heard_at(&self, engine: &Engine) -> HeardAt {
+        let local = (engine.local().record.id, self.clock.unix(self.clock.now()));
+        let heard = |member: &Member| (member.record.id, self.clock.unix(member.heard_at()));
+        engine.members().map(heard).chain([local]).collect()
+    }
+
+    /// Makes anew those of `members` that changed, and drops those that are forgotten.
+    fn catch_up(&mut self, engine: &Engine) {
+        let mut count = 0;
+        for (index, member) in engine.members().enumerate() {
+            count = index + 1;
+            let version = Version::of(member);
+            match self.shown.get_mut(index) {
+                Some(shown) if *shown == version => continue,
+                Some(shown) => *shown = version,
+                None => self.shown.push(version),
+            }
+            let member = Arc::new(self.member(member));
+            self.members.insert(version.id, member);
+        }
+        self.shown.truncate(count);
+        if self.members.len() > count {
+            let known: BTreeSet<NodeId> = self.shown.iter().map(|version| version.id).collect();
+            self.members.retain(|id, _| known.contains(id));
+            self.agents.retain(|id, _| known.contains(id));
+        }
     }
 
     fn member(&self, member: &Member) -> directory::Member {
@@ -119,11 +160,129 @@ impl View {
             incarnation: record.incarnation,
             revision: record.revision,
             joined_at: self.clock.unix(member.joined_at()),
-            last_heard_at: self.clock.unix(member.heard_at()),
+        }
+    }
+}
+
+/// What a member has to change to be shown differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    id: NodeId,
+    state: State,
+    generation: u32,
+    incarnation: u32,
+    revision: u32,
+    load_sequence: u32,
+}
+
+impl Version {
+    const fn of(member: &Member) -> Self {
+        let record = &member.record;
+        Self {
+            id: record.id,
+            state: member.shown_state(),
+            generation: record.generation,
+            incarnation: record.incarnation,
+            revision: record.revision,
+            load_sequence: member.load_sequence,
         }
     }
 }
 
 const fn edition(member: &Member) -> (u32, u32) {
     (member.record.generation, member.record.revision)
+}
+
+#[cfg(test)]
+mod tests {
+
+    use astromesh_swim::{Claim, Command, Config, Origin, OwnedRecord};
+    use astromesh_wire::{ClusterTag, Load};
+
+    use super::*;
+
+    fn record(number: u16) -> OwnedRecord {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        let agents = Agents::Listed(vec!["support".to_owned()]);
+        let metadata = Metadata { http_port: 8000, services: Vec::new(), agents };
+        OwnedRecord {
+            id: NodeId::from_bytes(id),
+            generation: 1,
+            incarnation: 0,
+            revision: 1,
+            address: ([10, 0, id[0], id[1]], 8000).into(),
+            name: format!("node-{number}"),
+            metadata: metadata.encode().into(),
+        }
+    }
+
+    fn merge(engine: &mut Engine, record: OwnedRecord) {
+        let claim = Claim { record, state: State::Alive, load: Load::default(), load_sequence: 0 };
+        let command = Command::Merge { claims: vec![claim], term: 0, origin: Origin::Join };
+        engine.handle_command(Instant::from_micros(0), command);
+    }
+
+    /// Node 0 and `others` more.
+    fn mesh(others: u16) -> Engine {
+        let tag = ClusterTag::of("test");
+        let start = Instant::from_micros(0);
+        let mut engine = Engine::new(start, Config::default(), tag, record(0), 1);
+        for number in 1..=others {
+            merge(&mut engine, record(number));
+        }
+        engine
+    }
+
+    #[test]
+    fn only_the_member_that_changed_is_made_anew() {
+        let mut engine = mesh(3);
+        let mut view = View::new(Clock::start());
+        let before = view.snapshot(&engine, &[]);
+
+        // A restart that nobody saw coming: not even the state is another one.
+        merge(&mut engine, OwnedRecord { generation: 2, incarnation: 7, ..record(2) });
+        let after = view.snapshot(&engine, &[]);
+
+        let same: Vec<bool> = (1..4)
+            .map(|index| Arc::ptr_eq(&before.members[index], &after.members[index]))
+            .collect();
+        assert_eq!(same, [true, false, true]);
+        assert_eq!((after.members[2].generation, after.members[2].incarnation), (2, 7));
+        assert!(after.version > before.version);
+    }
+
+    #[test]
+    fn members_are_ordered_by_id_and_forgotten_with_the_engine() {
+        let mut view = View::new(Clock::start());
+        let many = view.snapshot(&mesh(9), &[]);
+        assert!(many.members.is_sorted_by_key(|member| member.id));
+        assert_eq!(many.members.len(), 10);
+
+        let few = view.snapshot(&mesh(4), &["own".to_owned()]);
+
+        assert_eq!(few.members.len(), 5);
+        assert!(few.members.is_sorted_by_key(|member| member.id));
+        assert_eq!(few.members[0].agents, ["own"]);
+    }
+
+    #[test]
+    fn late_agents_reach_a_member_that_did_not_change() {
+        let mut engine = mesh(1);
+        let elsewhere =
+            Metadata { http_port: 8000, services: Vec::new(), agents: Agents::Elsewhere };
+        let metadata = elsewhere.encode().into();
+        merge(&mut engine, OwnedRecord { metadata, revision: 2, ..record(1) });
+        let mut view = View::new(Clock::start());
+        let before = view.snapshot(&engine, &[]);
+        assert!(before.members[1].agents.is_empty());
+
+        let id = record(1).id;
+        view.keep_agents(id, (1, 2), vec!["b".to_owned(), "a".to_owned()]);
+
+        assert_eq!(view.snapshot(&engine, &[]).members[1].agents, ["a", "b"]);
+        assert!(before.members[1].agents.is_empty(), "a snapshot never changes");
+        let heard_at = view.heard_at(&engine);
+        assert!(heard_at[&engine.local().record.id] >= heard_at[&id]);
+    }
 }

@@ -165,9 +165,8 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
         incarnation: 0,
         revision: 1,
         joined_at: unix,
-        last_heard_at: unix,
     };
-    Snapshot { version: 1, local: id, leader: Some(id), term: 1, members: vec![local] }
+    Snapshot { version: 1, local: id, leader: Some(id), term: 1, members: vec![Arc::new(local)] }
 }
 
 async fn setup(

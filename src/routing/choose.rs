@@ -114,6 +114,8 @@ pub(super) mod tests {
 
     use State::{Alive, Dead, Left, Suspect};
 
+    use std::sync::Arc;
+
     use super::*;
 
     const AGENT: &str = "support";
@@ -140,7 +142,6 @@ pub(super) mod tests {
             incarnation: 0,
             revision: 0,
             joined_at: 0.0,
-            last_heard_at: 0.0,
         }
     }
 
@@ -148,7 +149,7 @@ pub(super) mod tests {
     pub(in crate::routing) fn snapshot(others: Vec<Member>) -> Snapshot {
         let mut local = member(LOCAL);
         local.agents.clear();
-        let members = std::iter::once(local).chain(others).collect();
+        let members = std::iter::once(local).chain(others).map(Arc::new).collect();
         Snapshot { version: 1, local: id(LOCAL), leader: None, term: 0, members }
     }
 
@@ -251,7 +252,7 @@ pub(super) mod tests {
                 member.load.active_requests = *active;
                 member
             });
-            let snapshot = std::sync::Arc::new(snapshot(others.collect()));
+            let snapshot = Arc::new(snapshot(others.collect()));
             let mut loads = Loads::default();
             loads.observe(&snapshot);
             let tried: Vec<NodeId> = row.tried.iter().map(|number| id(*number)).collect();

@@ -45,7 +45,6 @@ pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member
         incarnation: 0,
         revision: 0,
         joined_at: 0.0,
-        last_heard_at: 0.0,
     }
 }
 
@@ -213,7 +212,8 @@ impl Drop for Node {
 }
 
 fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
-    let mut members: Vec<Member> = std::iter::once(own).chain(others).cloned().collect();
+    let mut members: Vec<Arc<Member>> =
+        std::iter::once(own).chain(others).cloned().map(Arc::new).collect();
     members.sort_by_key(|member| member.id);
     Snapshot { version: 1, local: own.id, leader: None, term: 0, members }
 }
