@@ -11,12 +11,14 @@ use std::time::Duration;
 use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
 use astromesh_wire::{ClusterTag, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
+use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use super::address::Observation;
 use super::http::Want;
 use super::load::Meter;
+use super::socket::Intake;
 use super::view::{Clock, View};
 use super::{Request, Setup, socket};
 use crate::directory::{self, Publisher, Reader};
@@ -36,6 +38,10 @@ const RECEIVE_BYTES: usize = 2_048;
 
 /// Datagrams taken in before the loop looks after everything else.
 const RECEIVES_PER_TURN_MAX: usize = 4_096;
+
+/// A datagram that waited longer in the socket says that this process was not there to answer: what
+/// it thinks of others meanwhile is not to be trusted.
+const DELAY_MIN: Duration = Duration::from_millis(100);
 
 /// Least time between two snapshots: changes that come together are published together.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
@@ -75,6 +81,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         setup,
         engine,
         socket,
+        intake: Intake::new(),
         is_ipv6,
         clock,
         view,
@@ -86,6 +93,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         unsent_wants: Vec::new(),
         buffer: BytesMut::new(),
         send_errors: 0,
+        socket_delays: 0,
         own_id_warned_at: None,
         address_warned: false,
         farewell: None,
@@ -102,6 +110,7 @@ struct Gossip {
     setup: Setup,
     engine: Engine,
     socket: tokio::net::UdpSocket,
+    intake: Intake,
     is_ipv6: bool,
     clock: Clock,
     view: View,
@@ -116,6 +125,7 @@ struct Gossip {
     unsent_wants: Vec<Want>,
     buffer: BytesMut,
     send_errors: u64,
+    socket_delays: u64,
     own_id_warned_at: Option<std::time::Instant>,
     address_warned: bool,
     farewell: Option<Farewell>,
@@ -178,11 +188,19 @@ impl Gossip {
     }
 
     fn receive(&mut self, datagram: &mut [u8]) {
+        let mut is_delayed = false;
         for _ in 0..RECEIVES_PER_TURN_MAX {
-            match self.socket.try_recv_from(datagram) {
-                Ok((length, from)) => {
-                    let bytes = datagram.get(..length).unwrap_or_default();
-                    let from = socket::source(from);
+            let (socket, intake) = (&self.socket, &mut self.intake);
+            let arrival = socket.try_io(Interest::READABLE, || intake.receive(socket, datagram));
+            match arrival {
+                Ok(arrival) => {
+                    // The first ones have waited longest.
+                    if !is_delayed && arrival.waited.is_some_and(|waited| waited > DELAY_MIN) {
+                        is_delayed = true;
+                        self.socket_delays += 1;
+                    }
+                    let bytes = datagram.get(..arrival.length).unwrap_or_default();
+                    let from = socket::source(arrival.from);
                     self.engine.handle_datagram(self.clock.now(), from, bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -254,6 +272,8 @@ impl Gossip {
                     .map(|(name, value)| (name.to_owned(), value))
                     .collect();
                 counters.insert("send_errors".to_owned(), self.send_errors);
+                counters.insert("socket_delays".to_owned(), self.socket_delays);
+                counters.insert("socket_drops".to_owned(), self.intake.drops());
                 counters.insert("local_health".to_owned(), u64::from(self.engine.health()));
                 // Nobody waits any more if this fails.
                 reply.send(counters).unwrap_or_default();
