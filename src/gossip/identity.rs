@@ -5,11 +5,13 @@
 //! or the new one.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use astromesh_wire::NodeId;
 use serde::{Deserialize, Serialize};
+
+use super::disk;
 
 /// The node's id and the generation of this start.
 #[derive(Debug, Clone)]
@@ -104,15 +106,15 @@ impl Identity {
         self.store().map_err(|error| IdentityError::Io { file: self.file.clone(), error })
     }
 
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.file.parent().unwrap_or_else(|| Path::new("."))
+    }
+
     fn store(&self) -> io::Result<()> {
         let stored = Stored { node_id: self.id.to_string(), generation: self.generation };
-        let directory = self.file.parent().unwrap_or_else(|| Path::new("."));
-        let mut replacement = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut replacement, &stored)?;
-        replacement.write_all(b"\n")?;
-        replacement.as_file().sync_all()?;
-        replacement.persist(&self.file)?;
-        Ok(())
+        disk::replace(&self.file, &stored)
     }
 }
 

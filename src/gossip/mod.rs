@@ -12,13 +12,18 @@
 //! * [`settings`]: the configuration as the engine takes it
 //! * `socket`, `thread`: the UDP socket and the loop that drives the engine
 //! * `view`: from the engine's members to a snapshot of the directory
-//! * `http`: join and comparison of views
+//! * `join`: how this node gets into the mesh
+//! * `http`: the calls to other nodes, and the comparison of views
+//! * `disk`, `peers`: what is kept in the data directory while it runs, and the last good members
 
 pub mod address;
+mod disk;
 mod http;
 pub mod identity;
+mod join;
 pub mod json;
 pub mod load;
+mod peers;
 pub mod settings;
 mod socket;
 mod thread;
@@ -28,20 +33,26 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use astromesh_swim::{Claim, Origin};
 use astromesh_swim::{Command, Config};
 use astromesh_wire::{ClusterTag, Metadata, NodeId, Service};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use crate::directory::Reader;
 use address::Address;
 use identity::Identity;
+use peers::PeersFile;
 
 /// Requests that may wait for the gossip thread. It takes them in within microseconds; only a
 /// flood over HTTP fills this, and then its senders wait.
 const REQUESTS_MAX: usize = 256;
+
+/// Time that the last write to the data directory has when the node stops.
+const DISK_MAX: Duration = Duration::from_secs(5);
 
 /// What the gossip of a node needs to start.
 #[derive(Debug)]
@@ -106,6 +117,8 @@ enum Request {
 pub struct Running {
     handle: Handle,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends after the thread, when everything is written.
+    disk: JoinHandle<()>,
     /// Closed when the thread ends, however it ends.
     thread: oneshot::Receiver<()>,
 }
@@ -126,14 +139,18 @@ pub fn start(setup: Setup) -> io::Result<Running> {
         agents: astromesh_wire::Agents::Listed(setup.agents.clone()),
     };
     let tag = ClusterTag::of(&cluster);
-    let start = thread::Start { setup, socket, tag, metadata, inbox, wants };
+    let identity = setup.identity.clone();
+    let peers = PeersFile::new(identity.directory(), &cluster);
+    let (raise, generation) = watch::channel(identity.generation());
+    let start = thread::Start { setup, socket, tag, metadata, inbox, wants, generation: raise };
     let (directory, thread) = thread::spawn(start)?;
+    let disk = tokio::spawn(disk::keep(identity, generation, directory.clone(), peers.clone()));
     let handle = Handle { requests, directory, cluster };
     let tasks = vec![
-        tokio::spawn(http::join(handle.clone(), seeds)),
+        tokio::spawn(join::join(handle.clone(), seeds, peers)),
         tokio::spawn(http::answer_wants(handle.clone(), wanted)),
     ];
-    Ok(Running { handle, tasks, thread })
+    Ok(Running { handle, tasks, disk, thread })
 }
 
 impl Running {
@@ -159,12 +176,18 @@ impl Running {
             // An error means that the thread has ended already, which is what we wait for.
             wait.await.unwrap_or(());
         }
+        if tokio::time::timeout(DISK_MAX, &mut self.disk).await.is_err() {
+            warn!(
+                "what the gossip keeps in the data directory could not be written within {} s",
+                DISK_MAX.as_secs()
+            );
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in self.tasks.iter().chain([&self.disk]) {
             task.abort();
         }
     }

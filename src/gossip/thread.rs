@@ -12,7 +12,7 @@ use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
 use astromesh_wire::{ClusterTag, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::address::Observation;
@@ -31,6 +31,8 @@ pub(super) struct Start {
     pub(super) metadata: Metadata,
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) wants: mpsc::Sender<Want>,
+    /// Tells of a raised generation whoever keeps it.
+    pub(super) generation: watch::Sender<u32>,
 }
 
 /// Larger than any datagram of ours, so that an oversize one is seen to be one.
@@ -57,7 +59,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clock = Clock::start();
-    let Start { setup, socket, tag, metadata, inbox, wants } = start;
+    let Start { setup, socket, tag, metadata, inbox, wants, generation } = start;
     let record = OwnedRecord {
         id: setup.identity.id(),
         generation: setup.identity.generation(),
@@ -90,6 +92,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         is_dirty: false,
         inbox,
         wants,
+        generation,
         unsent_wants: Vec::new(),
         buffer: BytesMut::new(),
         send_errors: 0,
@@ -121,6 +124,7 @@ struct Gossip {
     meter: Meter,
     inbox: mpsc::Receiver<Request>,
     wants: mpsc::Sender<Want>,
+    generation: watch::Sender<u32>,
     /// Wants that wait for the snapshot they belong to.
     unsent_wants: Vec<Want>,
     buffer: BytesMut,
@@ -322,9 +326,7 @@ impl Gossip {
             Event::Leader { id: Some(id), term } => info!(leader.id = %id, term, "leader"),
             Event::Leader { id: None, term } => info!(term, "no leader: this node has left"),
             Event::Generation(generation) => {
-                if let Err(error) = self.setup.identity.raise(generation) {
-                    error!(%error, "the raised generation could not be kept");
-                }
+                self.generation.send_replace(generation);
             }
             Event::SyncWanted(id) => {
                 self.is_dirty = true;

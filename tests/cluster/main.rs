@@ -11,4 +11,5 @@ mod hostile;
 mod lifecycle;
 mod membership;
 mod partition;
+mod restart;
 mod runs;
