@@ -44,6 +44,12 @@ pub enum Code {
     CrossOrigin,
     /// A node of another cluster wants to join.
     WrongCluster,
+    /// No member has this id or name, nor had in the last hour.
+    NodeNotFound,
+    /// Several members could be meant.
+    NodeAmbiguous,
+    /// As many listen to events as may.
+    TooManyListeners,
     /// A defect of the node, or a run that failed for another reason than its model.
     Internal,
     /// The model failed; the code is that of the model.
@@ -52,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -68,6 +74,9 @@ impl Code {
         Self::MeshLeft,
         Self::CrossOrigin,
         Self::WrongCluster,
+        Self::NodeNotFound,
+        Self::NodeAmbiguous,
+        Self::TooManyListeners,
         Self::Internal,
     ];
 
@@ -90,6 +99,9 @@ impl Code {
             Self::MeshLeft => "mesh_left",
             Self::CrossOrigin => "cross_origin",
             Self::WrongCluster => "wrong_cluster",
+            Self::NodeNotFound => "node_not_found",
+            Self::NodeAmbiguous => "node_ambiguous",
+            Self::TooManyListeners => "too_many_listeners",
             Self::Internal => "internal",
             Self::Model(code) => code,
         }
@@ -100,18 +112,19 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BodyUnreadable => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::AgentNotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::AgentNotFound | Self::NodeNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CrossOrigin => StatusCode::FORBIDDEN,
-            Self::WrongCluster => StatusCode::CONFLICT,
+            Self::WrongCluster | Self::NodeAmbiguous => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NodeConnectionLost | Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::AgentUnavailable
             | Self::NodesUnreachable
             | Self::HopLimit
+            | Self::TooManyListeners
             | Self::MeshDisabled
             | Self::MeshLeft => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -1,4 +1,5 @@
-//! The routes of the mesh: state, join, leave, gossip, heartbeat, election.
+//! The routes of the mesh: state, join, leave, gossip, heartbeat, election; and those of
+//! [`super::observe`].
 //!
 //! Owns the translation between their JSON and calls on the gossip. What others send is never
 //! believed as such: the engine weighs it, asks whoever is new to answer a ping, and outbids
@@ -12,6 +13,7 @@ use serde_json::json;
 
 use super::body::{self, BodyLimit};
 use super::error::{ApiError, Code};
+use super::observe;
 use super::server::Connection;
 use super::types::{
     ElectionRequest, ElectionResponse, GossipBody, LeaveRequest, MeshState, Node, StatusOk,
@@ -26,6 +28,8 @@ const MESH_BODY_BYTES_MAX: usize = 16 << 20;
 pub fn router(mesh: Option<Handle>) -> Router {
     Router::new()
         .route("/v1/mesh/state", get(state))
+        .route("/v1/mesh/nodes/{id}/history", get(observe::history))
+        .route("/v1/mesh/events", get(observe::events))
         .route("/v1/mesh/join", post(join))
         .route("/v1/mesh/leave", post(leave))
         .route("/v1/mesh/gossip", post(exchange))
@@ -36,10 +40,10 @@ pub fn router(mesh: Option<Handle>) -> Router {
 
 /// The gossip, if there is one.
 #[derive(Debug, Clone)]
-struct Mesh(Option<Handle>);
+pub(super) struct Mesh(Option<Handle>);
 
 impl Mesh {
-    fn handle(self) -> Result<Handle, ApiError> {
+    pub(super) fn handle(self) -> Result<Handle, ApiError> {
         self.0.ok_or_else(|| ApiError::new(Code::MeshDisabled, "Mesh not enabled on this node"))
     }
 
@@ -187,6 +191,6 @@ fn invalid(path: &[serde_json::Value], message: &str, input: &serde_json::Value)
     ApiError { code: Code::InvalidRequest, detail }
 }
 
-fn stopping(error: gossip::Stopped) -> ApiError {
+pub(super) fn stopping(error: gossip::Stopped) -> ApiError {
     ApiError::new(Code::MeshDisabled, error.to_string())
 }

@@ -141,6 +141,158 @@ pub struct MeshState {
     pub observed_ip: Option<String>,
 }
 
+/// A member, as histories, verdicts and events name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRef {
+    /// UUID; its first 10 hexadecimal digits if no more of it is known.
+    pub node_id: String,
+    /// Its name, if it is known.
+    pub name: Option<String>,
+}
+
+/// `GET /v1/mesh/nodes/{id}/history`: what happened to a member, as the answering node saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeHistory {
+    /// The member.
+    pub node: NodeRef,
+    /// `alive`, `suspect`, `dead` or `left`; `null` when it has been forgotten.
+    pub status: Option<String>,
+    /// The time on the answering node, seconds since 1970, as all times here.
+    pub now: f64,
+    /// What was before is not kept: an hour ago, or the start of the answering node.
+    pub since: f64,
+    /// Oldest first.
+    pub changes: Vec<PastChange>,
+    /// Why it was declared dead, each time; oldest first.
+    pub verdicts: Vec<DeathVerdict>,
+    /// Entries of this member that had to go before their time.
+    pub dropped: u64,
+}
+
+/// A [`MemberChange`] and when the answering node learned of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastChange {
+    /// When.
+    pub at: f64,
+    /// What.
+    #[serde(flatten)]
+    pub change: MemberChange,
+}
+
+/// A change of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// `joined`, `alive`, `suspect`, `dead`, `left`, `replaced`, `updated` or `reaped`.
+    pub change: String,
+    /// Which start of its process; 0 when it was forgotten.
+    pub generation: u32,
+    /// Its claim about itself that held then.
+    pub incarnation: u32,
+    /// Its gossip address before, if that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_address: Option<String>,
+    /// Its gossip address since, if that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// Why a member was declared dead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeathVerdict {
+    /// When it was decided, wherever that was.
+    pub decided_at: f64,
+    /// Which start of its process was declared dead.
+    pub generation: u32,
+    /// Which of its claims about itself that overruled.
+    pub incarnation: u32,
+    /// Who decided; `null` while only the news has come.
+    pub accuser: Option<NodeRef>,
+    /// `quorum`, `fallback`, `unreachable`, `timeout` or `unknown`.
+    pub rule: String,
+    /// From the first ping without an answer to the verdict.
+    pub open_seconds: f64,
+    /// Pings of the accuser before it asked the others.
+    pub tries: u8,
+    /// Others that it asked to ping as well.
+    pub helpers: u8,
+    /// Of these, those that said that they had no answer either.
+    pub nacks: u8,
+    /// The accuser's own health; 0 is the best.
+    pub health: u8,
+    /// What the observers said.
+    pub votes: Vec<CastVote>,
+}
+
+/// What one observer said about a member that was accused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CastVote {
+    /// Who was asked.
+    pub voter: NodeRef,
+    /// `no` (no answer here either), `alive`, `abstain` or `silent`.
+    pub vote: String,
+    /// From the accusation to the vote; `null` for `silent`.
+    pub after_seconds: Option<f64>,
+}
+
+/// One event of `GET /v1/mesh/events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeshEvent {
+    /// Grows from event to event, also over restarts of the node.
+    pub id: u64,
+    /// When the node learned of it, seconds since 1970.
+    pub at: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub news: MeshNews,
+}
+
+/// What happened in the mesh.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum MeshNews {
+    /// A member changed.
+    Member {
+        /// Which.
+        node: NodeRef,
+        /// How.
+        #[serde(flatten)]
+        change: MemberChange,
+    },
+    /// A member was declared dead, and this is why; once more if the evidence comes later.
+    Verdict {
+        /// Which.
+        node: NodeRef,
+        /// Why.
+        #[serde(flatten)]
+        verdict: DeathVerdict,
+    },
+    /// Another member leads, or the count of leaders rose.
+    Leader {
+        /// Who; `null` when the node itself has left.
+        node: Option<NodeRef>,
+        /// Counts the leaders.
+        term: u64,
+    },
+    /// Events after the one that was seen last are not kept any more.
+    Missed {
+        /// How many; `null` when the node was restarted since.
+        count: Option<u64>,
+    },
+}
+
+impl MeshNews {
+    /// The name of the variant, as in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Member { .. } => "member",
+            Self::Verdict { .. } => "verdict",
+            Self::Leader { .. } => "leader",
+            Self::Missed { .. } => "missed",
+        }
+    }
+}
+
 /// `POST /v1/mesh/leave`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaveRequest {

@@ -12,15 +12,19 @@
 //! * [`settings`]: the configuration as the engine takes it
 //! * `socket`, `thread`: the UDP socket and the loop that drives the engine
 //! * `view`: from the engine's members to a snapshot of the directory
+//! * `journal`, `history`, [`events`]: what happened to the members, kept for an hour and told live
 //! * `join`: how this node gets into the mesh
 //! * `http`: the calls to other nodes, and the comparison of views
 //! * `disk`, `peers`: what is kept in the data directory while it runs, and the last good members
 
 pub mod address;
 mod disk;
+pub mod events;
+mod history;
 mod http;
 pub mod identity;
 mod join;
+mod journal;
 pub mod json;
 pub mod load;
 mod peers;
@@ -42,8 +46,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::api::types::NodeHistory;
 use crate::directory::Reader;
 use address::Address;
+use events::{Listener, TooManyListeners};
 use identity::Identity;
 use peers::PeersFile;
 
@@ -94,6 +100,31 @@ pub struct Handle {
 #[error("the mesh part of this node has stopped")]
 pub struct Stopped;
 
+/// There is no history to tell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// No member has this id or name, nor had in the last hour.
+    #[error("nobody here is known by this id or name")]
+    Unknown,
+    /// Several could be meant: their names and ids.
+    #[error("several members are known by this")]
+    Ambiguous(Vec<(String, NodeId)>),
+    /// The gossip has ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Nobody can listen to events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// As many listen as may.
+    #[error(transparent)]
+    TooMany(#[from] TooManyListeners),
+    /// The gossip has ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 /// What the rest of the node asks of the gossip thread.
 #[derive(Debug)]
 enum Request {
@@ -108,6 +139,10 @@ enum Request {
     HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
     Counters(oneshot::Sender<BTreeMap<String, u64>>),
+    /// What happened to the member that this stands for.
+    History(String, oneshot::Sender<Result<NodeHistory, HistoryError>>),
+    /// Somebody listens, from after the event that they saw last.
+    Listen(Option<u64>, oneshot::Sender<Result<Listener, TooManyListeners>>),
     /// Say goodbye, let it spread for a moment, and end.
     Stop(oneshot::Sender<()>),
 }
@@ -258,6 +293,28 @@ impl Handle {
         let (sender, receiver) = oneshot::channel();
         self.request(Request::HeardAt(sender)).await?;
         receiver.await.map_err(|_| Stopped)
+    }
+
+    /// What happened in the last hour to the member that `key` stands for: an id, the beginning of
+    /// one, or a name.
+    ///
+    /// # Errors
+    /// Nobody or several are meant, or the node is stopping.
+    pub async fn history(&self, key: String) -> Result<NodeHistory, HistoryError> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::History(key, sender)).await?;
+        receiver.await.map_err(|_| Stopped)?
+    }
+
+    /// Listens to everything that happens in the mesh, from now on or from after the event that
+    /// was seen last.
+    ///
+    /// # Errors
+    /// Too many listen already, or the node is stopping.
+    pub async fn listen(&self, last_seen: Option<u64>) -> Result<Listener, ListenError> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::Listen(last_seen, sender)).await?;
+        Ok(receiver.await.map_err(|_| Stopped)??)
     }
 
     /// The engine's counters by name.

@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use super::address::Observation;
 use super::http::Want;
+use super::journal::Journal;
 use super::load::Meter;
 use super::socket::Intake;
 use super::view::{Clock, View};
@@ -72,6 +73,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
     let seed = fastrand::u64(..);
     let engine = Engine::new(clock.now(), setup.config.clone(), tag, record, seed);
     let mut view = View::new(clock);
+    let journal = Journal::new(clock, setup.identity.generation());
     let (publisher, reader) = directory::channel(view.snapshot(&engine, &setup.agents));
     let socket = {
         let _inside = runtime.enter();
@@ -87,6 +89,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         is_ipv6,
         clock,
         view,
+        journal,
         publisher,
         published_at: std::time::Instant::now(),
         is_dirty: false,
@@ -117,6 +120,7 @@ struct Gossip {
     is_ipv6: bool,
     clock: Clock,
     view: View,
+    journal: Journal,
     publisher: Publisher,
     published_at: std::time::Instant,
     /// Something changed since the last snapshot.
@@ -199,9 +203,12 @@ impl Gossip {
             match arrival {
                 Ok(arrival) => {
                     // The first ones have waited longest.
-                    if !is_delayed && arrival.waited.is_some_and(|waited| waited > DELAY_MIN) {
+                    if let Some(waited) =
+                        arrival.waited.filter(|waited| !is_delayed && *waited > DELAY_MIN)
+                    {
                         is_delayed = true;
                         self.socket_delays += 1;
+                        self.engine.handle_command(self.clock.now(), Command::QueueDelay(waited));
                     }
                     let bytes = datagram.get(..arrival.length).unwrap_or_default();
                     let from = socket::source(arrival.from);
@@ -268,6 +275,14 @@ impl Gossip {
             }
             // Nobody waits any more if this fails.
             Request::HeardAt(reply) => reply.send(self.view.heard_at(&self.engine)).unwrap_or(()),
+            Request::History(key, reply) => {
+                let now = self.clock.now();
+                // Nobody waits any more if these fail.
+                drop(reply.send(self.journal.history_of(now, &self.view, &key)));
+            }
+            Request::Listen(last_seen, reply) => {
+                drop(reply.send(self.journal.listen(self.clock.now(), last_seen)));
+            }
             Request::Counters(reply) => {
                 let mut counters: BTreeMap<String, u64> = self
                     .engine
@@ -275,6 +290,8 @@ impl Gossip {
                     .iter()
                     .map(|(name, value)| (name.to_owned(), value))
                     .collect();
+                let journal = self.journal.counters();
+                counters.extend(journal.map(|(name, value)| (name.to_owned(), value)));
                 counters.insert("send_errors".to_owned(), self.send_errors);
                 counters.insert("socket_delays".to_owned(), self.socket_delays);
                 counters.insert("socket_drops".to_owned(), self.intake.drops());
@@ -323,8 +340,13 @@ impl Gossip {
     fn heed(&mut self, event: &Event) {
         match *event {
             Event::Member { id, change } => self.heed_change(id, change),
-            Event::Leader { id: Some(id), term } => info!(leader.id = %id, term, "leader"),
-            Event::Leader { id: None, term } => info!(term, "no leader: this node has left"),
+            Event::Leader { id, term } => {
+                match id {
+                    Some(id) => info!(leader.id = %id, term, "leader"),
+                    None => info!(term, "no leader: this node has left"),
+                }
+                self.journal.led(self.clock.now(), &self.view, id, term);
+            }
             Event::Generation(generation) => {
                 self.generation.send_replace(generation);
             }
@@ -333,12 +355,24 @@ impl Gossip {
                 self.unsent_wants.push(Want::Comparison(id));
             }
             Event::OwnIdSeen(from) => self.warn_own_id(from),
-            Event::Verdict(ref verdict) => debug!(?verdict, "verdict"),
+            Event::Verdict(ref verdict) => {
+                debug!(?verdict, "verdict");
+                self.journal.declared(self.clock.now(), &self.view, verdict);
+            }
         }
     }
 
     fn heed_change(&mut self, id: NodeId, change: Change) {
-        let Some(member) = self.engine.member(id) else { return };
+        let now = self.clock.now();
+        let Some(member) = self.engine.member(id) else {
+            if change == Change::Reaped {
+                self.journal.reaped(now, &self.view, id);
+            }
+            return;
+        };
+        if change != Change::Load {
+            self.journal.changed(now, member, change);
+        }
         let name = member.record.name();
         match change {
             Change::Load => return,

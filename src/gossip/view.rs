@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use astromesh_swim::{Engine, Instant, Member};
-use astromesh_wire::{Agents, Metadata, NodeId, State};
+use astromesh_wire::{Agents, Metadata, NodeId, ShortId, State};
 
+use super::history::{Candidate, ids_of};
 use super::json::HeardAt;
 use crate::directory::{self, Snapshot};
 
@@ -34,7 +35,7 @@ impl Clock {
         self.started + Duration::from_micros(at.as_micros())
     }
 
-    fn unix(&self, at: Instant) -> f64 {
+    pub(super) fn unix(&self, at: Instant) -> f64 {
         self.started_unix + Duration::from_micros(at.as_micros()).as_secs_f64()
     }
 }
@@ -48,8 +49,10 @@ pub(super) struct View {
     version: u64,
     /// Every member but the local one, as shown last.
     members: BTreeMap<NodeId, Arc<directory::Member>>,
+    /// The local one.
+    local: Option<Arc<directory::Member>>,
     /// What `members` were made from, in the order in which the engine lists them.
-    shown: Vec<Version>,
+    versions: Vec<Version>,
     /// Agents of members that have too many for their record, with the edition they belong to.
     agents: BTreeMap<NodeId, ((u32, u32), Vec<String>)>,
 }
@@ -60,7 +63,8 @@ impl View {
             clock,
             version: 0,
             members: BTreeMap::new(),
-            shown: Vec::new(),
+            local: None,
+            versions: Vec::new(),
             agents: BTreeMap::new(),
         }
     }
@@ -73,7 +77,9 @@ impl View {
         own_agents.clone_into(&mut local.agents);
         let mut members: Vec<_> = self.members.values().map(Arc::clone).collect();
         let place = members.partition_point(|member| member.id < local.id);
-        members.insert(place, Arc::new(local));
+        let local = Arc::new(local);
+        self.local = Some(Arc::clone(&local));
+        members.insert(place, local);
         Snapshot {
             version: self.version,
             local: engine.local().record.id,
@@ -100,6 +106,29 @@ impl View {
         self.agents.insert(id, (edition, agents));
     }
 
+    /// Everybody whom the last snapshot showed, for finding one of them by a name.
+    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
+        let all = self.members.values().chain(&self.local);
+        let candidate = |member| {
+            let directory::Member { id, name, state, .. } = AsRef::as_ref(member);
+            Candidate { id: *id, name, is_gone: *state == State::Left }
+        };
+        all.map(candidate).collect()
+    }
+
+    /// A member of the last snapshot.
+    pub(super) fn shown(&self, id: NodeId) -> Option<&directory::Member> {
+        let local = self.local.as_ref().filter(|local| local.id == id);
+        self.members.get(&id).or(local).map(AsRef::as_ref)
+    }
+
+    /// The member of the last snapshot that a short id stands for.
+    pub(super) fn full(&self, short: ShortId) -> Option<NodeId> {
+        let (first, last) = ids_of(short);
+        let other = self.members.range(first..=last).next().map(|(id, _)| *id);
+        other.or_else(|| self.local.iter().map(|local| local.id).find(|id| id.short() == short))
+    }
+
     /// When this node last heard from each member.
     pub(super) fn heard_at(&self, engine: &Engine) -> HeardAt {
         let local = (engine.local().record.id, self.clock.unix(self.clock.now()));
@@ -113,17 +142,17 @@ impl View {
         for (index, member) in engine.members().enumerate() {
             count = index + 1;
             let version = Version::of(member);
-            match self.shown.get_mut(index) {
+            match self.versions.get_mut(index) {
                 Some(shown) if *shown == version => continue,
                 Some(shown) => *shown = version,
-                None => self.shown.push(version),
+                None => self.versions.push(version),
             }
             let member = Arc::new(self.member(member));
             self.members.insert(version.id, member);
         }
-        self.shown.truncate(count);
+        self.versions.truncate(count);
         if self.members.len() > count {
-            let known: BTreeSet<NodeId> = self.shown.iter().map(|version| version.id).collect();
+            let known: BTreeSet<NodeId> = self.versions.iter().map(|version| version.id).collect();
             self.members.retain(|id, _| known.contains(id));
             self.agents.retain(|id, _| known.contains(id));
         }
