@@ -7,7 +7,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response};
+use reqwest::{ClientBuilder, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +18,9 @@ use super::failure::Failure;
 
 /// The largest answer read; an agent's answer is far smaller.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The longest line of an answer without end, and what comes with it.
+const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// How long a connection may take to be made, if the whole call may take longer.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
@@ -66,10 +69,28 @@ impl Client {
 
     /// For the daemon at `base`; no call takes longer than `timeout`.
     pub(super) fn to(base: Url, timeout: Duration) -> Result<Self, Failure> {
+        Self::build(base, timeout, |builder| builder.timeout(timeout))
+    }
+
+    /// For answers that have no end: they must begin as other answers, and then something must come
+    /// from time to time.
+    pub(super) fn streaming(
+        global: &Global,
+        patience: Duration,
+        silence_max: Duration,
+    ) -> Result<Self, Failure> {
+        let timeout = global.timeout.unwrap_or(patience);
+        Self::build(global.url.clone(), timeout, |builder| builder.read_timeout(silence_max))
+    }
+
+    fn build(
+        base: Url,
+        timeout: Duration,
+        limit: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, Failure> {
         // Shorter than the whole, so that a silent host is told from a slow daemon.
         let connect_timeout = timeout.mul_f64(0.8).min(CONNECT_TIMEOUT_MAX);
-        let mut builder = reqwest::Client::builder()
-            .timeout(timeout)
+        let mut builder = limit(reqwest::Client::builder())
             .connect_timeout(connect_timeout)
             .redirect(reqwest::redirect::Policy::none());
         if base.scheme() == "http" {
@@ -91,6 +112,27 @@ impl Client {
         let url = self.address(segments);
         let request = self.http.get(url.clone());
         self.call(url, request).await
+    }
+
+    /// `GET` of a text without end, as lines. `header` goes along.
+    pub(super) async fn lines(
+        &self,
+        segments: &[&str],
+        header: Option<(&str, &str)>,
+    ) -> Result<Lines, Failure> {
+        let url = self.address(segments);
+        let mut request = self.http.get(url.clone());
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let late = || Failure::Timeout { url: self.name(), seconds: self.timeout.as_secs_f64() };
+        let response =
+            tokio::time::timeout(self.timeout, request.send()).await.map_err(|_| late())?;
+        let response = response.map_err(|error| self.explain(&url, &error))?;
+        if !response.status().is_success() {
+            return Err(self.read(url, response).await.err().unwrap_or_else(late));
+        }
+        Ok(Lines { daemon: self.name(), response, buffer: Vec::new() })
     }
 
     /// `POST` of a JSON body to a path, given as its segments.
@@ -129,6 +171,10 @@ impl Client {
 
     async fn call(&self, url: Url, request: RequestBuilder) -> Result<Answer, Failure> {
         let response = request.send().await.map_err(|error| self.explain(&url, &error))?;
+        self.read(url, response).await
+    }
+
+    async fn read(&self, url: Url, response: Response) -> Result<Answer, Failure> {
         let status = response.status();
         let node = response
             .headers()
@@ -194,6 +240,43 @@ impl Answer {
             url: self.url.to_string(),
             cause: error.to_string(),
         })
+    }
+}
+
+/// The lines of an answer without end.
+#[derive(Debug)]
+pub(super) struct Lines {
+    daemon: String,
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; the failure says how the answer ended after all.
+    pub(super) async fn next(&mut self) -> Result<String, Failure> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            match self.response.chunk().await {
+                Ok(Some(chunk)) if self.buffer.len() + chunk.len() <= LINE_BYTES_MAX => {
+                    self.buffer.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => {
+                    return Err(self.ended(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
+                }
+                Ok(None) => return Err(self.ended("it has stopped, or let us go".to_owned())),
+                Err(error) if error.is_timeout() => {
+                    return Err(self.ended("it was silent for too long".to_owned()));
+                }
+                Err(error) => return Err(self.ended(root_cause(&error))),
+            }
+        }
+    }
+
+    fn ended(&self, cause: String) -> Failure {
+        Failure::StreamEnded { url: self.daemon.clone(), cause }
     }
 }
 

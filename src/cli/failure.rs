@@ -22,6 +22,9 @@ pub(super) enum Failure {
     /// The daemon answered with an error.
     #[error("{}", detail_text(.body))]
     Refused { url: String, status: u16, body: Value },
+    /// The daemon, or something on the way to it, ended an answer that has no end.
+    #[error("the daemon at {url} tells no more: {cause}")]
+    StreamEnded { url: String, cause: String },
     /// The daemon accepted a leave, but still does not say that it has left.
     #[error("the daemon accepted the leave, but says that its node is `{status}`, not `left`")]
     LeaveNotConfirmed { status: String },
@@ -54,6 +57,7 @@ impl Failure {
             Self::Timeout { .. }
             | Self::Unintelligible { .. }
             | Self::Refused { .. }
+            | Self::StreamEnded { .. }
             | Self::LeaveNotConfirmed { .. }
             | Self::Local { .. }
             | Self::Demo { .. } => 1,
@@ -77,6 +81,9 @@ impl Failure {
                  another with --url URL or ASTROMESH_DAEMON_URL"
                 .to_owned(),
             Self::Refused { url, status, body } => refusal_hint(url, *status, body),
+            Self::StreamEnded { .. } => {
+                "ask another daemon with --url URL, or let --retry wait until it is back".to_owned()
+            }
             Self::LeaveNotConfirmed { .. } => {
                 "look again with `astromeshctl mesh nodes`; stopping the daemon leaves too"
                     .to_owned()
@@ -97,6 +104,7 @@ impl Failure {
             Self::Refused { .. } | Self::Unintelligible { .. } => "unintelligible_answer",
             Self::Unreachable { .. } => "daemon_unreachable",
             Self::Timeout { .. } => "timeout",
+            Self::StreamEnded { .. } => "stream_ended",
             Self::LeaveNotConfirmed { .. } => "leave_not_confirmed",
             Self::Usage { .. } => "usage",
             Self::Configuration { .. } => "configuration",
@@ -113,7 +121,12 @@ fn refusal_hint(url: &str, status: u16, body: &Value) -> String {
     if let Some(hint) = body.pointer("/detail/hint").and_then(Value::as_str) {
         return hint.to_owned();
     }
-    if url.contains("/v1/mesh/") && status == 503 {
+    let code = body.get("code").and_then(Value::as_str).unwrap_or_default();
+    if code == "node_not_found" {
+        return "`astromeshctl mesh nodes` shows the members".to_owned();
+    }
+    let is_off = !matches!(code, "too_many_listeners" | "mesh_left");
+    if url.contains("/v1/mesh/") && status == 503 && is_off {
         return "the mesh is switched on by `spec.mesh.enabled: true` in runtime.yaml".to_owned();
     }
     if url.contains("/v1/agents/") && status == 404 {

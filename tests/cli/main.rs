@@ -6,4 +6,5 @@
 mod commands;
 mod daemon;
 mod failures;
+mod observe;
 mod simulate;

@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod membership;
+mod observe;
 mod partition;
 mod restart;
 mod runs;

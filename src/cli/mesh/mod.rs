@@ -2,10 +2,12 @@
 //!
 //! Owns what the commands share that ask a daemon: asking for the state and drawing its table.
 
+mod events;
 mod leave;
 mod nodes;
 mod simulate;
 mod status;
+mod why;
 
 use std::time::Duration;
 
@@ -30,6 +32,13 @@ pub(super) enum Command {
     Status,
     /// List the members with what they serve and how busy they are
     Nodes,
+    /// Say why a member was declared dead, and what else happened to it in the last hour
+    Why(why::Args),
+    /// Follow everything that happens in the mesh, one line an event
+    ///
+    /// It goes on until it is interrupted or the daemon stops. With --json each event is one line
+    /// of JSON.
+    Events(events::Args),
     /// Make the daemon's node leave the mesh, and wait until it has
     ///
     /// The node tells the others that it goes, so that they stop choosing it at once. Its daemon
@@ -53,6 +62,8 @@ pub(super) async fn run(
     match command {
         Command::Status => status::run(&client()?, output).await,
         Command::Nodes => nodes::run(&client()?, output).await,
+        Command::Why(args) => why::run(&client()?, output, args).await,
+        Command::Events(args) => events::run(global, output, args).await,
         Command::Leave => leave::run(&client()?, output).await,
         Command::Simulate(args) => simulate::run(output, args),
     }
