@@ -74,6 +74,9 @@ async fn without_a_mesh_its_routes_answer_503_and_agents_run() {
 
     let (status, body) = node.post("/v1/mesh/join", &json!({})).await;
     assert_eq!((status, &body["code"]), (503, &json!("mesh_disabled")));
+    for path in ["/v1/mesh/state", "/v1/mesh/events", "/v1/mesh/nodes/alone/history"] {
+        assert_eq!(node.get(path).await["code"], "mesh_disabled", "{path}");
+    }
     assert_eq!(node.get("/v1/system/status").await["mesh"], json!(null));
     let (status, body) = node.post("/v1/agents/echo/run", &json!({"query": "hello"})).await;
     assert_eq!(status, 200, "{body}");

@@ -124,14 +124,20 @@ async fn every_survivor_tells_why_a_killed_member_was_declared_dead() {
 }
 
 #[tokio::test]
-async fn a_member_nobody_knows_is_an_error_that_says_where_to_look() {
-    let nodes = mesh(vec![Spec::new("a")]).await;
+async fn a_name_of_nobody_or_of_several_is_an_error_that_says_what_to_do() {
+    let nodes = mesh(vec![Spec::new("a"), Spec::new("twin"), Spec::new("twin")]).await;
     let response = client().get(nodes[0].url("/v1/mesh/nodes/nobody/history")).send().await;
     let response = response.unwrap();
     assert_eq!(response.status(), 404);
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["code"], "node_not_found");
     assert!(text(&body["detail"]).contains("GET /v1/mesh/state"), "{body}");
+
+    let twins = history(&nodes[0], "twin").await;
+    assert_eq!(twins["code"], "node_ambiguous", "{twins}");
+    let id = nodes[2].id().await;
+    assert!(text(&twins["detail"]).contains(&id), "{twins}");
+    assert_eq!(history(&nodes[0], &id).await["node"]["name"], "twin");
 
     let told = history(&nodes[0], "a").await;
     assert_eq!((&told["verdicts"], &told["dropped"]), (&json!([]), &json!(0)));
