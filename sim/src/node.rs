@@ -1,15 +1,20 @@
-//! One node: a process with its engine, its socket buffer and its state.
+//! One node: a process with its engine, its clock, its socket buffer and its state.
 //!
 //! Refuses to know other nodes or the network; the world moves what goes between them.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use astromesh_swim::{Claim, Config, Engine, Instant, Member, OwnedRecord};
 use astromesh_wire::{ClusterTag, NodeId};
 use bytes::Bytes;
 
-/// Datagrams that a socket holds while its process stands still; further ones are lost.
+use crate::clock::Clock;
+use crate::join::Seeker;
+use crate::payload::Payload;
+
+/// Datagrams that a socket holds while its process does not read them; further ones are lost.
 pub const BUFFERED_DATAGRAMS_MAX: usize = 4_096;
 
 /// What the process is doing.
@@ -23,6 +28,25 @@ pub enum Status {
     Paused,
 }
 
+/// How soon a running process gets to what has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At once.
+    Prompt,
+    /// Its loop turns once in this time: first what waits in the socket, then the timers.
+    Slow(Duration),
+    /// What comes in waits in the socket for a while that is drawn anew every `redraw`; its timers
+    /// are on time.
+    Starved {
+        /// The shortest wait.
+        min: Duration,
+        /// The longest wait.
+        max: Duration,
+        /// How long each wait is kept.
+        redraw: Duration,
+    },
+}
+
 /// A node of the world.
 #[derive(Debug)]
 pub struct Node {
@@ -30,14 +54,35 @@ pub struct Node {
     pub engine: Engine,
     /// What its process is doing.
     pub status: Status,
+    /// How soon it gets to things.
+    pub pace: Pace,
+    /// What it takes for the time.
+    pub clock: Clock,
     /// Counts its starts; what was meant for an earlier run is dropped.
     pub run: u32,
-    /// Whether a seed has answered in this run.
-    pub joined: bool,
+    /// How far it is with its seeds.
+    pub(crate) seeker: Seeker,
     /// When the world will wake it; later than its next timer only if that was just armed.
     pub(crate) wake_at: Option<Instant>,
-    /// What waits in its socket, with where it came from.
-    pub(crate) buffer: VecDeque<(SocketAddr, Box<[u8]>)>,
+    /// When its loop turns next, if that is slow and has something to do.
+    pub(crate) turn_at: Option<Instant>,
+    /// What waits in its socket.
+    pub(crate) buffer: VecDeque<Waiting>,
+    /// The present wait of a starved node, and until when that is kept.
+    pub(crate) wait: (Duration, Instant),
+    /// Until when what happens to it may be the consequence of a fault that is over.
+    pub(crate) faulty_until: Instant,
+}
+
+/// A datagram in a socket.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) from: SocketAddr,
+    pub(crate) payload: Payload,
+    /// When it came.
+    pub(crate) since: Instant,
+    /// When the process gets to it, unless it stands still.
+    pub(crate) due: Instant,
 }
 
 impl Node {
@@ -47,10 +92,15 @@ impl Node {
         Self {
             engine: Engine::new(now, config, cluster, record, 0),
             status: Status::Down,
+            pace: Pace::Prompt,
+            clock: Clock::default(),
             run: 0,
-            joined: false,
+            seeker: Seeker::new(),
             wake_at: None,
+            turn_at: None,
             buffer: VecDeque::new(),
+            wait: (Duration::ZERO, Instant::default()),
+            faulty_until: Instant::default(),
         }
     }
 
@@ -72,6 +122,12 @@ impl Node {
         self.status != Status::Down && self.engine.local().is_live()
     }
 
+    /// Whether something is wrong with the process, or was until just now.
+    #[must_use]
+    pub fn is_faulty(&self, now: Instant) -> bool {
+        self.status != Status::Running || self.pace != Pace::Prompt || now < self.faulty_until
+    }
+
     /// What it would tell another node over HTTP about itself.
     #[must_use]
     pub fn own_claim(&self) -> Claim {
@@ -84,13 +140,6 @@ impl Node {
         let mut claims = vec![self.own_claim()];
         claims.extend(self.engine.members().map(claim));
         claims
-    }
-
-    /// Notes a datagram while the process stands still.
-    pub(crate) fn wait(&mut self, from: SocketAddr, bytes: Box<[u8]>) {
-        if self.buffer.len() < BUFFERED_DATAGRAMS_MAX {
-            self.buffer.push_back((from, bytes));
-        }
     }
 }
 

@@ -2,8 +2,10 @@
 //! only; `-- --nocapture` shows the figures.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod checks;
 mod death;
 mod determinism;
+mod faults;
 mod join;
 mod leave;
 mod loss;
@@ -36,6 +38,15 @@ pub(crate) fn secs(seconds: u64) -> Duration {
 pub(crate) fn assert_sound(world: &mut World, seed: u64) {
     world.expect_calm();
     assert_eq!(world.violations(), [], "SEED={seed}");
+}
+
+/// Lets all views become equal within `limit` and then all news end.
+pub(crate) fn settle(world: &mut World, limit: Duration, seed: u64) {
+    let equal = world.run_until(limit, World::views_are_equal);
+    assert!(equal.is_some(), "views differ after {limit:?}, SEED={seed}");
+    world.run_for(secs(20));
+    world.expect_no_news();
+    assert_sound(world, seed);
 }
 
 /// Median, 99th percentile and maximum of some durations, shown to whoever wants to see them.
