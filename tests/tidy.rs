@@ -280,6 +280,9 @@ fn owner_problems(file: &File) -> Vec<String> {
     for named in paths(&code(&file.text)) {
         let owner = match named.path.split("::").next() {
             Some("bincode") => "wire/src/codec.rs",
+            Some("serde_yaml" | "serde_norway") if file.path.starts_with("sim/") => {
+                "sim/src/scenario/mod.rs"
+            }
             Some("serde_yaml" | "serde_norway") => "src/config/yaml.rs",
             _ => continue,
         };
@@ -307,6 +310,8 @@ fn owner_rule_bites() {
     assert_eq!(count("wire/src/id.rs", "fn f() { bincode::decode_from_slice(b, c) }"), 1);
     assert_eq!(count("src/agent/a.rs", "let agent = serde_yaml::from_str(text);"), 1);
     assert_eq!(count("src/config/yaml.rs", "serde_yaml::from_str(text)"), 0);
+    assert_eq!(count("sim/src/scenario/mod.rs", "serde_yaml::from_str(text)"), 0);
+    assert_eq!(count("sim/src/world/mod.rs", "serde_yaml::from_str(text)"), 1);
 }
 
 fn word_problems(file: &File) -> Vec<String> {

@@ -10,6 +10,7 @@
 //! * [`faults`]: counters that prove that faults happened
 //! * [`checks`]: what must hold after every step and at the end
 //! * [`ledger`]: who died, who knows, and who was declared dead without having died
+//! * [`scenario`]: files that say what happens to a mesh and what is expected of it
 //! * [`operations`]: bytes to a sequence of operations, for fuzzing
 //! * [`plan`]: a mesh as its operator plans it, played through and measured
 //! * [`report`]: the figures of a plan
@@ -29,6 +30,7 @@ pub mod operations;
 mod payload;
 pub mod plan;
 pub mod report;
+pub mod scenario;
 mod watch;
 pub mod world;
 
