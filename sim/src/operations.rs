@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
-use astromesh_swim::Command;
+use astromesh_swim::{Command, OwnedRecord};
 use astromesh_wire::{
-    Bucket, ClusterTag, Encoder, Incarnation, Load, Message, State, StateUpdate, Update, Vote,
+    Ballot, Bucket, ClusterTag, Encoder, Evidence, Incarnation, Load, Message, ShortId, State,
+    StateUpdate, Update, Vote,
 };
 use bytes::{Bytes, BytesMut};
 
 use crate::checks::Violation;
-use crate::node;
+use crate::network::{Bursts, Direction, NodeLoss};
+use crate::node::{self, Pace};
 use crate::world::{CLUSTER, World, WorldConfig};
 
 /// Nodes of the world.
@@ -52,6 +54,7 @@ pub fn play(bytes: &[u8]) -> Vec<Violation> {
                 world.command(node, Command::SetLoad(load));
             }
             11 if argument == 0 => world.command(node, Command::Leave),
+            11 => disturb(&mut world, node, argument),
             12 => {
                 let (forged, after) = rest.split_at(rest.len().min(usize::from(argument)));
                 rest = after;
@@ -62,6 +65,32 @@ pub fn play(bytes: &[u8]) -> Vec<Violation> {
         }
     }
     world.violations().to_vec()
+}
+
+/// A fault of one node: which one by the lower three bits, how bad by the others.
+fn disturb(world: &mut World, node: usize, argument: u8) {
+    let badness = u64::from(argument >> 3) + 1;
+    let millis = |each: u64| Duration::from_millis(each * badness);
+    match argument & 0b111 {
+        0 => world.calm(),
+        1 => world.set_pace(node, Pace::Slow(millis(50))),
+        2 => {
+            let (min, max, redraw) = (millis(10), millis(100), millis(100));
+            world.set_pace(node, Pace::Starved { min, max, redraw });
+        }
+        3 => world.jump(node, millis(100)),
+        4 => world.drift(node, i64::from(argument) * 200 - 25_000),
+        5 | 6 => {
+            let direction = if argument & 1 == 0 { Direction::In } else { Direction::Out };
+            let share = f64::from(argument >> 3) / 31.0;
+            let loss = NodeLoss { share, on: millis(100), off: millis(50) };
+            world.network_mut().set_node_loss(node, direction, loss);
+        }
+        _ => {
+            let bursts = Bursts { bad_mean: millis(30), good_mean: millis(100), loss: 0.95 };
+            world.network_mut().set_bursts(node, bursts);
+        }
+    }
 }
 
 /// A datagram that some node of the world might have sent, with news made of four bytes a piece:
@@ -80,21 +109,8 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
     else {
         return;
     };
-    let sequence = u16::from(message);
-    let accused = record_of(world, message / 10).map_or(target, |record| record.id.short());
-    let about = Incarnation { id: accused, generation: 1, incarnation: 0 };
-    let message = match message % 10 {
-        0 => Message::Ping { target, sequence, digest: 0, wants_slot: false },
-        1 => Message::Ack { sequence, digest: 0, slot_ms: None },
-        2 => Message::PingReq { target: sender.id.short(), sequence },
-        3 => Message::Nack { sequence },
-        4 => Message::Gossip,
-        5 => Message::Query { subject: target },
-        6 => Message::Solicit { subject: about, age_ms: sequence * 257 },
-        7 => Message::Vote { subject: about, vote: Vote::No },
-        8 => Message::Vote { subject: about, vote: Vote::Alive },
-        _ => Message::Vote { subject: about, vote: Vote::Abstain },
-    };
+    let Some(accused) = record_of(world, message / 10) else { return };
+    let message = forged_message(message, &sender, &accused, target);
     let mut buffer = BytesMut::new();
     let mut encoder = Encoder::begin(&mut buffer, sender.id.short(), &message);
     for piece in news.chunks_exact(4) {
@@ -104,7 +120,20 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
         record.incarnation = u32::from(incarnation);
         record.revision = u32::from(claim >> 4);
         let state = [State::Alive, State::Suspect, State::Dead, State::Left];
+        let ballot = Ballot { voter: target, vote: Some(Vote::No), after_ms: 350 }.to_bytes();
         let update = match state.get(usize::from(claim % 6)) {
+            None if claim % 6 == 5 => Update::Evidence(Evidence {
+                subject: life_of(&record),
+                accuser: sender.id.short(),
+                rule: claim >> 4,
+                open_ms: 2_000,
+                decided_ms_ago: 10,
+                tries: 3,
+                helpers: 2,
+                nacks: 2,
+                health: 0,
+                ballots: &ballot,
+            }),
             Some(&state) => Update::State(StateUpdate {
                 id: record.id.short(),
                 state,
@@ -120,4 +149,34 @@ fn forge(world: &mut World, to: usize, content: &[u8]) {
     }
     encoder.finish(ClusterTag::of(CLUSTER));
     world.inject(to, sender.address, &buffer);
+}
+
+/// Each kind of message, by the last digit of a number.
+fn forged_message(
+    number: u8,
+    sender: &OwnedRecord,
+    accused: &OwnedRecord,
+    target: ShortId,
+) -> Message {
+    let sequence = u16::from(number);
+    match number % 10 {
+        0 => Message::Ping { target, sequence, digest: 0, wants_slot: false },
+        1 => Message::Ack { sequence, digest: 0, slot_ms: None },
+        2 => Message::PingReq { target: sender.id.short(), sequence },
+        3 => Message::Nack { sequence },
+        4 => Message::Gossip,
+        5 => Message::Query { subject: target },
+        6 => Message::Solicit { subject: life_of(accused), age_ms: sequence * 257 },
+        7 => Message::Vote { subject: life_of(accused), vote: Vote::No },
+        8 => Message::Vote { subject: life_of(accused), vote: Vote::Alive },
+        _ => Message::Vote { subject: life_of(accused), vote: Vote::Abstain },
+    }
+}
+
+const fn life_of(record: &OwnedRecord) -> Incarnation {
+    Incarnation {
+        id: record.id.short(),
+        generation: record.generation,
+        incarnation: record.incarnation,
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 mod engine_operations;
 
 /// The inputs under `fuzz/corpus/engine_operations` that people made.
-const SAMPLES: usize = 4;
+const SAMPLES: usize = 6;
 
 #[test]
 fn no_checker_finds_anything_wrong_in_the_whole_corpus() {

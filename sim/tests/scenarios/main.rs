@@ -1,5 +1,5 @@
 //! What a mesh must live through, on the virtual clock. `SEED=n` runs every scenario with that seed
-//! only; `-- --nocapture` shows the figures.
+//! only, `SEEDS=n` with the seeds 1 to n; `-- --nocapture` shows the figures.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod checks;
@@ -18,11 +18,14 @@ use std::time::Duration;
 use astromesh_sim::{World, WorldConfig};
 use astromesh_wire::State;
 
-/// The seeds 1 to `count`, or the one in the environment.
+/// The seeds 1 to `count` (or to `SEEDS` in the environment), or the one in `SEED`.
 pub(crate) fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=count).collect(),
+        Err(_) => {
+            let count = std::env::var("SEEDS").map_or(count, |count| count.parse().unwrap());
+            (1..=count).collect()
+        }
     }
 }
 
