@@ -31,6 +31,7 @@ mod payload;
 pub mod plan;
 pub mod report;
 pub mod scenario;
+
 mod watch;
 pub mod world;
 
