@@ -332,6 +332,13 @@ impl World {
             }
             self.resume(node);
         }
+        // Nodes that never met can only meet at a seed.
+        let seeds = self.seeds.clone();
+        if let Some(&first) = seeds.first()
+            && !seeds.iter().any(|&seed| self.is_running(seed))
+        {
+            self.start(first);
+        }
     }
 
     /// Hands a command to a running node.

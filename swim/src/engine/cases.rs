@@ -131,7 +131,8 @@ impl Engine {
         for juror in silent.into_iter().flatten() {
             if let Some(address) = self.table.get(juror).map(|member| member.record.address()) {
                 self.stats.solicitations += 1;
-                self.send(address, message, None, Cargo::News);
+                let cargo = self.cargo_for(juror);
+                self.send(address, message, None, cargo);
             }
         }
     }
@@ -183,7 +184,8 @@ impl Engine {
         };
         let digest = self.digest();
         let ping = Message::Ping { target, sequence, digest, wants_slot: false };
-        self.send(address, ping, None, Cargo::News);
+        let cargo = self.cargo_for(id);
+        self.send(address, ping, None, cargo);
     }
 
     fn tend_accusation(&mut self, now: Instant, id: ShortId) {
@@ -197,6 +199,10 @@ impl Engine {
             for substitute in self.table.ring().before(id).filter(|&other| other != own) {
                 if wanted == 0 {
                     break;
+                }
+                let is_doubted = |member: &Member| member.doubt != Doubt::None;
+                if self.table.get(substitute).is_some_and(is_doubted) {
+                    continue;
                 }
                 if case.summon(substitute) {
                     wanted = wanted.saturating_sub(1);
@@ -244,7 +250,16 @@ impl Engine {
         let Some(case) = self.evidence.cases.get(&id) else { return };
         let until = case.opened_at + self.floor_for(now, case.subject) + VOTER_STAYS;
         // It may have been asked late; it votes all the same.
-        if case.own.is_some() && now >= until {
+        if case.own.is_none() || now < until {
+            return;
+        }
+        if case.own == Some(Vote::No) && now < until + LAST_PROBE {
+            // Neither a sign of life nor a verdict: this node looks for itself, and accuses.
+            let is_probed = self.evidence.watches.get(&id);
+            if is_probed.is_none_or(|watch| watch.attempt.is_none()) {
+                self.probe_on_hint(now, id);
+            }
+        } else {
             self.close(id);
         }
     }
@@ -517,6 +532,9 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Time between pings to an unreachable member, and between requests to helpers.
 const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A voter that heard no verdict has this long for a probe of its own.
+const LAST_PROBE: Duration = Duration::from_millis(700);
 
 /// From the end of a standstill to the next probe of a member that was being probed.
 const PROBE_AFTER_STALL: Duration = Duration::from_millis(500);

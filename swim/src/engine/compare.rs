@@ -75,6 +75,8 @@ impl Engine {
         let count = self.table.within(Prefix::ALL).count();
         let mut pieces = before.to_vec();
         pieces.extend(summary(Prefix::ALL, count));
+        // A node that has started anew may not know this one, and hears nobody that it does not know.
+        pieces.push(Piece::Record(self.local.id()));
         self.send_pieces(now, to, &pieces);
     }
 

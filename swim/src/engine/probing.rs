@@ -6,6 +6,7 @@ use astromesh_wire::{Bucket, Message, ShortId, State};
 
 use super::{Cargo, Engine};
 use crate::detector::Verdict;
+use crate::member::Doubt;
 use crate::precedence::Standing;
 use crate::probe::{Chosen, Probe};
 use crate::time::Instant;
@@ -212,24 +213,47 @@ impl Engine {
         }
     }
 
-    /// Up to `count` different live members, chosen at random, without `except`.
+    /// Up to `count` different live members, chosen at random, without `except`. Doubted ones are
+    /// passed over while there are others.
     pub(super) fn choose(&mut self, count: usize, except: Option<ShortId>) -> Chosen {
         let live = self.table.live();
         let mut chosen = Chosen::new();
         if live.len() <= count.saturating_mul(2) {
-            chosen.extend(live.iter().copied().filter(|&id| Some(id) != except));
+            let others = || live.iter().copied().filter(|&id| Some(id) != except);
+            chosen.extend(others().filter(|&id| !self.is_doubted(id)));
+            if chosen.is_empty() {
+                chosen.extend(others());
+            }
             self.rng.shuffle(&mut chosen);
             chosen.truncate(count);
             return chosen;
         }
         // Far more members than wanted: drawing again is cheap and does not depend on their number.
-        while chosen.len() < count {
+        for draw in 0..count.saturating_mul(DRAWS_PER_CHOICE) {
+            if chosen.len() >= count {
+                break;
+            }
             let Some(&id) = live.get(self.rng.usize(..live.len())) else { break };
-            if Some(id) != except && !chosen.contains(&id) {
+            let is_last_resort = draw >= count.saturating_mul(DRAWS_PER_CHOICE / 2);
+            if Some(id) != except
+                && !chosen.contains(&id)
+                && (is_last_resort || !self.is_doubted(id))
+            {
                 chosen.push(id);
             }
         }
         chosen
+    }
+
+    /// Whether this node has a case against a member, or holds it unreachable.
+    pub(super) fn is_doubted(&self, id: ShortId) -> bool {
+        self.table.get(id).is_some_and(|member| member.doubt != Doubt::None)
+    }
+
+    /// What rides on a datagram to a member. News sent to one that may be dead counts as sent, and
+    /// is lost to those that live.
+    pub(super) fn cargo_for(&self, id: ShortId) -> Cargo {
+        if self.is_doubted(id) { Cargo::Empty } else { Cargo::News }
     }
 }
 
@@ -239,6 +263,9 @@ const FANOUT_OF_EVIDENCE: usize = 4;
 
 /// Under the evidence rule a death takes seconds, so that even a short standstill matters.
 const STALL_OF_EVIDENCE: Duration = Duration::from_millis(100);
+
+/// Draws for each member that is to be chosen: enough to pass over the doubted half of a mesh.
+const DRAWS_PER_CHOICE: usize = 16;
 
 /// Timers handled in one call at most. Those left over are due at once again.
 const TIMERS_PER_CALL_MAX: usize = 100_000;

@@ -97,7 +97,7 @@ impl Engine {
                 Step::Ping => {
                     let digest = self.digest();
                     let ping = Message::Ping { target: id, sequence, digest, wants_slot };
-                    self.send(address, ping, self.notice_for(id), Cargo::News);
+                    self.send(address, ping, self.notice_for(id), self.cargo_for(id));
                 }
                 Step::AskHelpers => self.ask_helpers(id, sequence),
                 Step::Judge => {

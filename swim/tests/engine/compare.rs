@@ -48,11 +48,13 @@ fn differences_met_a_second_apart_start_a_comparison_with_that_peer() {
     let sent = subject.hear(2, ping(other), &[]);
 
     let comparison = sent.iter().find(|sent| sent.message == Message::Gossip).unwrap();
-    assert_eq!((comparison.to, comparison.news.len()), (address(2), 4));
+    assert_eq!((comparison.to, comparison.news.len()), (address(2), 5));
     assert_eq!(comparison.news[0], News::List(0, 0, 3));
     for number in [1, 2, LOCAL] {
         assert!(comparison.news.contains(&News::Entry(entry(number, State::Alive, 0, 1))));
     }
+    // Who has started anew may not know this node.
+    assert_eq!(comparison.news[4], News::Record(record(LOCAL)));
     let stats = subject.engine.stats();
     assert_eq!((stats.digests_differing, stats.reconciles), (3, 1));
 }

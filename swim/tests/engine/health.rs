@@ -39,10 +39,13 @@ fn isolated_is_who_fails_more_than_three_quarters_of_three_or_more_members() {
     // Of one member the newest counts.
     assert_eq!(judged(&[(1, yes), (2, no), (3, no), (1, no)]), (true, 8));
     assert_eq!(judged(&[(1, no), (1, yes), (2, yes), (3, yes)]), (false, 0));
-    // Older ones than the last eight are forgotten.
-    let eight = [(2, yes); 8];
-    let long_ago = [(1, no), (3, no)];
-    assert_eq!(judged(&[&long_ago[..], &eight].concat()), (false, 0));
+    // However often others were probed since: five of eight that died say little of this node.
+    let again = [(1, no), (2, no), (3, no), (1, no), (2, no), (3, no), (4, no), (5, no)];
+    let first = [(1, yes), (2, yes), (3, yes), (4, yes), (5, yes), (6, yes), (7, yes), (8, yes)];
+    assert_eq!(judged(&[&first[..], &again].concat()), (false, 5));
+    // Members beyond eight push out those noted first.
+    let others = [(11, yes), (12, yes), (13, yes), (14, yes), (15, yes), (16, yes), (17, yes)];
+    assert_eq!(judged(&[&[(1, no), (3, no)][..], &others, &[(18, yes)]].concat()), (false, 0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use astromesh_wire::ShortId;
 
 use crate::time::Instant;
 
-/// Probes that are remembered.
+/// Members whose last probe is remembered.
 const OUTCOMES: usize = 8;
 
 /// Different members that must have failed to answer before this node doubts itself.
@@ -36,12 +36,16 @@ struct Outcome {
 }
 
 impl Health {
-    /// A probe was answered, or not.
+    /// A probe was answered, or not. Of each member only the last one counts.
     pub fn note(&mut self, target: ShortId, is_answered: bool) {
-        if let Some(slot) = self.outcomes.get_mut(self.next) {
-            *slot = Some(Outcome { target, is_answered });
+        let outcome = Some(Outcome { target, is_answered });
+        let known = |slot: &&mut Option<Outcome>| slot.is_some_and(|known| known.target == target);
+        if let Some(slot) = self.outcomes.iter_mut().find(known) {
+            *slot = outcome;
+        } else if let Some(slot) = self.outcomes.get_mut(self.next) {
+            *slot = outcome;
+            self.next = self.next.saturating_add(1) % OUTCOMES;
         }
-        self.next = self.next.saturating_add(1) % OUTCOMES;
         self.judge();
     }
 
@@ -92,25 +96,10 @@ impl Health {
         }
     }
 
-    /// Of the different members probed, those whose last probe failed, and all.
+    /// Of the members probed last, those whose probe failed, and all.
     fn count(&self) -> (usize, usize) {
-        let (mut failed, mut distinct) = (0_usize, 0_usize);
-        for back in 1..=OUTCOMES {
-            // The newest first; an older outcome of the same member does not count.
-            let Some(outcome) = self.nth_last(back) else { continue };
-            let is_newest = (1..back)
-                .filter_map(|newer| self.nth_last(newer))
-                .all(|newer| newer.target != outcome.target);
-            if is_newest {
-                distinct = distinct.saturating_add(1);
-                failed = failed.saturating_add(usize::from(!outcome.is_answered));
-            }
-        }
-        (failed, distinct)
-    }
-
-    fn nth_last(&self, back: usize) -> Option<Outcome> {
-        let place = self.next.saturating_add(OUTCOMES).saturating_sub(back) % OUTCOMES;
-        self.outcomes.get(place).copied().flatten()
+        let outcomes = || self.outcomes.iter().flatten();
+        let failed = outcomes().filter(|outcome| !outcome.is_answered).count();
+        (failed, outcomes().count())
     }
 }
