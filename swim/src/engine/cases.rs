@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use astromesh_wire::{Bucket, Incarnation, Message, ShortId, State, StateUpdate, Vote};
 
+use super::doubts::{GIVEN_UP_INTERVAL, UNREACHABLE_AFTER, UNREACHABLE_INTERVAL};
 use super::{Cargo, Engine};
 use crate::detector::evidence::case::{
     Case, PERSIST_INTERVAL, PERSIST_INTERVAL_LATE, PERSIST_LATE_AFTER, Role, SOLICIT_AT,
     SOLICIT_INTERVAL, SUBSTITUTES_AFTER, Tries, VOTER_ACCUSES_AFTER, VOTER_STAYS, fallback,
     floor_in, needed,
 };
-use crate::detector::evidence::watch::{HELPERS, Reason};
+use crate::detector::evidence::watch::Reason;
 use crate::detector::evidence::{CASES_MAX, observer_count};
 use crate::dissemination::Kind;
-use crate::io::{Change, VerdictRule};
+use crate::io::VerdictRule;
 use crate::member::{Doubt, Member};
 use crate::precedence::Standing;
 use crate::time::Instant;
@@ -33,7 +34,9 @@ impl Engine {
         let may_accuse = self.may_accuse(now, attempt.tries);
         let known = self.evidence.cases.get_mut(&id).filter(|case| case.subject == subject);
         if let Some(case) = known {
-            case.tries = attempt.tries;
+            if case.role != Role::Accuser {
+                case.tries = attempt.tries;
+            }
             let is_due = match case.role {
                 Role::Accuser => false,
                 Role::Voter => now.since(case.opened_at) >= VOTER_ACCUSES_AFTER,
@@ -66,7 +69,7 @@ impl Engine {
 
     /// Accuses only who trusts its own probes, and knows from a helper that its network works. In a
     /// mesh of two there is no helper.
-    fn may_accuse(&self, now: Instant, tries: Tries) -> bool {
+    pub(super) fn may_accuse(&self, now: Instant, tries: Tries) -> bool {
         let has_company = tries.nacks > 0 || self.table.ring().len() <= 2;
         has_company && !self.evidence.health.is_sick(now)
     }
@@ -85,7 +88,7 @@ impl Engine {
     }
 
     /// Asks all observers of a member for their votes.
-    fn accuse(&mut self, now: Instant, id: ShortId) {
+    pub(super) fn accuse(&mut self, now: Instant, id: ShortId) {
         let Some(subject) = self.evidence.cases.get(&id).map(|case| case.subject) else { return };
         let floor = self.floor_for(now, subject);
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
@@ -103,12 +106,18 @@ impl Engine {
                 case.summon(observer);
             }
         }
-        self.doubt(id, Doubt::Case);
+        self.suspect(id);
         self.solicit(now, id);
         self.decide_case(now, id);
         if let Some(case) = self.evidence.cases.get(&id) {
             self.timers.arm(case.next_at().max(now), Timer::Case(id));
         }
+    }
+
+    /// The factor by which the offsets of this node's pings to a member are stretched.
+    fn stretch_for(&self, id: ShortId) -> f64 {
+        let watched = self.evidence.watches.get(&id).map(|watch| watch.rtt);
+        watched.filter(|rtt| !rtt.is_unknown()).unwrap_or(self.evidence.rtt).stretch()
     }
 
     /// Asks those who have not voted.
@@ -163,7 +172,8 @@ impl Engine {
     }
 
     fn ping_accused(&mut self, now: Instant, id: ShortId) {
-        let stretch = self.evidence.rtt.stretch();
+        let stretch = self.stretch_for(id);
+        let is_given_up = self.table.get(id).is_some_and(|member| member.doubt == Doubt::GivenUp);
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
         if case.ping_at > now {
             return;
@@ -172,6 +182,7 @@ impl Engine {
         let until_next = match (case.own, case.pings_sent) {
             (None, 0) => VOTER_TRIES.0.mul_f64(stretch),
             (None, 1) => VOTER_TRIES.1.mul_f64(stretch),
+            _ if is_given_up => GIVEN_UP_INTERVAL,
             _ if age < PERSIST_LATE_AFTER => PERSIST_INTERVAL,
             _ if age < UNREACHABLE_AFTER => PERSIST_INTERVAL_LATE,
             _ => UNREACHABLE_INTERVAL,
@@ -189,7 +200,17 @@ impl Engine {
     }
 
     fn tend_accusation(&mut self, now: Instant, id: ShortId) {
+        let Some(subject) = self.evidence.cases.get(&id).map(|case| case.subject) else { return };
+        let fallback = fallback(self.floor_for(now, subject));
+        let until = self.config.give_up_after.max(fallback + SOLICIT_INTERVAL);
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
+        if now.since(case.opened_at) >= until {
+            // Neither votes nor a sign of life in all this time.
+            case.role = Role::Doubter;
+            case.tries.nacks = 0;
+            self.tend_doubt(now, id);
+            return;
+        }
         if let Some(after) = SUBSTITUTES_AFTER.get(case.replaced)
             && now.since(case.opened_at) >= *after
         {
@@ -197,7 +218,7 @@ impl Engine {
             let mut wanted = case.replace_silent();
             let own = self.local.id();
             for substitute in self.table.ring().before(id).filter(|&other| other != own) {
-                if wanted == 0 {
+                if wanted == 0 || !case.has_room() {
                     break;
                 }
                 let is_doubted = |member: &Member| member.doubt != Doubt::None;
@@ -214,35 +235,6 @@ impl Engine {
             self.solicit(now, id);
         }
         self.decide_case(now, id);
-    }
-
-    fn tend_doubt(&mut self, now: Instant, id: ShortId) {
-        let Some(case) = self.evidence.cases.get_mut(&id) else { return };
-        let age = now.since(case.opened_at);
-        let (tries, sequence) = (case.tries, case.pings.base());
-        let asks = case.ask_at <= now;
-        if asks {
-            let again =
-                if age < UNREACHABLE_AFTER { SOLICIT_INTERVAL } else { UNREACHABLE_INTERVAL };
-            case.ask_at = now + again;
-        }
-        if self.may_accuse(now, tries) {
-            self.accuse(now, id);
-            return;
-        }
-        if asks {
-            for helper in self.choose(HELPERS, Some(id)) {
-                if let Some(case) = self.evidence.cases.get_mut(&id) {
-                    case.tries.helpers = case.tries.helpers.saturating_add(1);
-                }
-                self.ask_helper(helper, id, sequence);
-            }
-        }
-        if age >= self.config.give_up_after.max(UNREACHABLE_AFTER) {
-            self.give_up(now, id);
-        } else if age >= UNREACHABLE_AFTER {
-            self.doubt(id, Doubt::Unreachable);
-        }
     }
 
     /// A voter stays until the floor and a little more, in case the accused answers after all.
@@ -354,7 +346,7 @@ impl Engine {
         let opened_at = now.before(age).max(heard_at).min(now);
         let mut case = Case::new(subject, opened_at, now, Role::Voter, pings);
         case.add_asker(sender);
-        case.own_due = Some(now + VERDICT_OF_VOTER.mul_f64(self.evidence.rtt.stretch()));
+        case.own_due = Some(now + VERDICT_OF_VOTER.mul_f64(self.stretch_for(id)));
         if self.open(now, id, case) {
             self.tend(now, id);
         }
@@ -405,36 +397,6 @@ impl Engine {
         }
     }
 
-    /// Notes that this node doubts a member, and says so if users see a difference.
-    pub(super) fn doubt(&mut self, id: ShortId, doubt: Doubt) {
-        let Some(member) = self.table.get(id) else { return };
-        if member.doubt == doubt {
-            return;
-        }
-        let (node, before) = (member.record.id, member.shown_state());
-        let Some(after) = self.table.change(id, |member| {
-            member.doubt = doubt;
-            member.shown_state()
-        }) else {
-            return;
-        };
-        if before == after {
-            return;
-        }
-        self.changed(
-            node,
-            match after {
-                State::Alive => Change::Alive,
-                State::Suspect => Change::Suspect,
-                State::Dead => Change::Dead,
-                State::Left => Change::Left,
-            },
-        );
-        if before == State::Dead || after == State::Dead {
-            self.elect();
-        }
-    }
-
     /// The least time a case against this member takes.
     fn floor_for(&self, now: Instant, subject: Incarnation) -> Duration {
         let base = self.evidence_floor().unwrap_or_default();
@@ -472,15 +434,6 @@ impl Engine {
         self.send(address, Message::Gossip, self.notice_for(id), Cargo::Empty);
     }
 
-    /// Out of reach for so long that it counts as dead in this view; nobody else is told.
-    fn give_up(&mut self, now: Instant, id: ShortId) {
-        let is_news = self.table.get(id).is_some_and(|member| member.doubt != Doubt::GivenUp);
-        if is_news {
-            self.keep_own_evidence(now, id, VerdictRule::Unreachable);
-            self.doubt(id, Doubt::GivenUp);
-        }
-    }
-
     /// What is claimed of a member has changed: what was known under the old claim is void.
     pub(super) fn standing_changed(&mut self, now: Instant, id: ShortId, before: Standing) {
         let now_alive = self.table.get(id).is_some_and(|member| member.state == State::Alive);
@@ -505,20 +458,6 @@ impl Engine {
             self.evidence.is_stale = true;
         }
     }
-
-    /// This node stood still: what it did not hear in that time proves nothing.
-    pub(super) fn drop_cases(&mut self, now: Instant) {
-        for (id, watch) in &mut self.evidence.watches {
-            if watch.attempt.take().is_some() {
-                watch.next_at = now + PROBE_AFTER_STALL;
-            }
-            self.timers.arm(watch.due(), Timer::Watch(*id));
-        }
-        while let Some((&id, _)) = self.evidence.cases.first() {
-            self.close(id);
-        }
-        self.evidence.health.fell_behind(now, crate::detector::evidence::health::SICK_AFTER_STALL);
-    }
 }
 
 /// From the first ping of a voter to its second, and from that to its third.
@@ -527,14 +466,5 @@ const VOTER_TRIES: (Duration, Duration) = (Duration::from_millis(80), Duration::
 /// From the first ping of a voter to its vote "no".
 const VERDICT_OF_VOTER: Duration = Duration::from_millis(350);
 
-/// A doubted member without any sign of life counts as unreachable after this.
-const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
-
-/// Time between pings to an unreachable member, and between requests to helpers.
-const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(5);
-
 /// A voter that heard no verdict has this long for a probe of its own.
 const LAST_PROBE: Duration = Duration::from_millis(700);
-
-/// From the end of a standstill to the next probe of a member that was being probed.
-const PROBE_AFTER_STALL: Duration = Duration::from_millis(500);

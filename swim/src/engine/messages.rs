@@ -48,6 +48,7 @@ impl Engine {
             heard = self.table.heard(datagram.sender, now);
         }
         if let Some(heard) = heard {
+            self.hear_unreachable(now, datagram.sender);
             self.take_updates(now, from, &datagram, heard);
         } else {
             self.stats.ignored_stranger += 1;

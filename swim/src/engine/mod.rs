@@ -4,7 +4,8 @@
 //! * `messages.rs`: what to do with a datagram
 //! * `news.rs`: what to do with a claim about a member
 //! * `probing.rs`: what to do when time has passed
-//! * `watching.rs`, `cases.rs`: how members are watched, accused and declared dead by evidence
+//! * `watching.rs`, `cases.rs`, `doubts.rs`: how members are watched, accused, declared dead by evidence,
+//!   and given up
 //! * `provenance.rs`: why members were declared dead
 //! * `compare.rs`: how two views are made equal
 //! * `healing.rs`: the dead, and those that come back
@@ -13,6 +14,7 @@
 
 mod cases;
 mod compare;
+mod doubts;
 mod healing;
 mod messages;
 mod news;
@@ -25,7 +27,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use astromesh_wire::{
-    ClusterTag, Encoded, Encoder, Message, NodeId, ShortId, State, StateUpdate, Update,
+    ClusterTag, Encoded, Encoder, Full, Message, NodeId, ShortId, State, StateUpdate, Update,
 };
 use bytes::BytesMut;
 use healing::Healing;
@@ -159,6 +161,8 @@ impl Engine {
             now,
             config,
         };
+        // Many may be starting together: what they missed of each other is found soon.
+        engine.healing.calm_at = now + JOINING;
         engine.tell(now, engine.local.id(), Kind::Record, Class::Record);
         engine
     }
@@ -240,6 +244,10 @@ impl Engine {
         if cargo != Cargo::Empty {
             let (config, members) = (&self.config, table.live().len() + 1);
             let limit = |class| retransmit_limit(config, class, members);
+            let offered = |result: Result<(), Full>| match result {
+                Ok(()) => Offer::Taken,
+                Err(Full) => Offer::NoRoom,
+            };
             self.news.fill(limit, |topic, encoded| {
                 if cargo == Cargo::Hidden
                     && let Kind::State | Kind::Record = topic.kind
@@ -368,7 +376,10 @@ impl Engine {
 
     /// Present local health; 0 is the best.
     #[must_use]
-    pub const fn health(&self) -> u32 {
+    pub fn health(&self) -> u32 {
+        if self.evidence_floor().is_some() {
+            return u32::from(self.evidence.health.score(self.now));
+        }
         self.detector.health()
     }
 
@@ -386,7 +397,7 @@ impl Engine {
         self.arm_gossip(now + delay);
     }
 
-    fn arm_gossip(&mut self, at: Instant) {
+    pub(super) fn arm_gossip(&mut self, at: Instant) {
         if self.gossip_at.is_none_or(|armed| at < armed) {
             self.gossip_at = Some(at);
             self.timers.arm(at, Timer::Gossip);
@@ -419,6 +430,9 @@ impl Engine {
 
 /// Events for which memory is kept while there are none.
 const EVENTS_KEPT: usize = 1_024;
+
+/// For so long after its start a node compares views as soon as after a cut.
+const JOINING: Duration = Duration::from_secs(10);
 
 /// A datagram that waited longer in the socket means that this host is behind.
 const QUEUE_DELAY_MAX: Duration = Duration::from_millis(100);
@@ -482,13 +496,6 @@ fn update_about<'a>(local: &'a Member, table: &'a Table, topic: Topic) -> Option
         },
         Kind::Record | Kind::Load | Kind::Evidence => return None,
     })
-}
-
-const fn offered(result: Result<(), astromesh_wire::Full>) -> Offer {
-    match result {
-        Ok(()) => Offer::Taken,
-        Err(astromesh_wire::Full) => Offer::NoRoom,
-    }
 }
 
 /// An address that datagrams can be sent to.

@@ -1,5 +1,7 @@
 //! What the engine does with a claim about a member.
 
+use std::time::Duration;
+
 use astromesh_wire::{Bucket, Load, Message, Record, ShortId, State, StateUpdate};
 
 use super::compare::End;
@@ -135,9 +137,8 @@ impl Engine {
         claim: Standing,
         accuser: Bucket,
     ) {
-        let Some(previous) = self.table.get(id).map(Member::standing) else {
-            return;
-        };
+        let known = self.table.get(id).map(|member| (member.standing(), member.shown_state()));
+        let Some((previous, shown_before)) = known else { return };
         let Some((node, before)) = self.table.change(id, |member| {
             let before = member.state;
             if claim.generation > member.record.generation {
@@ -193,7 +194,11 @@ impl Engine {
         self.standing_changed(now, id, previous);
         self.tell(now, id, Kind::State, class);
         if before != claim.state {
-            self.changed(node, change);
+            // Who was given up here before is shown as dead already.
+            let shown = self.table.get(id).map(Member::shown_state);
+            if shown != Some(shown_before) {
+                self.changed(node, change);
+            }
             self.elect();
         }
     }
@@ -273,6 +278,9 @@ impl Engine {
         self.table.mix_in(id, &mut self.rng);
         self.evidence.is_stale = true;
         self.tell(now, id, Kind::Record, Class::Record);
+        if self.news.len() <= JOINERS_AT_ONCE {
+            self.arm_gossip(now + JOIN_DELAY);
+        }
         self.changed(record.id, Change::Joined);
         self.elect();
         if self.healing.lost.remove(id) && proof == Proof::Heard {
@@ -361,7 +369,9 @@ impl Engine {
             self.events.push_back(Event::Generation(generation));
         }
         self.stats.refutations += 1;
-        self.detector.refuted();
+        if self.evidence_floor().is_none() {
+            self.detector.refuted();
+        }
         self.tell(now, self.local.id(), Kind::State, Class::Urgent);
         if revision > 0 || generation > before {
             self.tell(now, self.local.id(), Kind::Record, Class::Record);
@@ -395,7 +405,9 @@ impl Engine {
         self.probe = None;
         self.relays.clear();
         self.evidence.watches.clear();
-        self.evidence.cases.clear();
+        while let Some((&id, _)) = self.evidence.cases.first() {
+            self.close(id);
+        }
         let own = self.own(Kind::State);
         for index in 0..self.table.live().len().min(FAREWELLS_MAX) {
             let Some(&id) = self.table.live().get(index) else { break };
@@ -412,7 +424,7 @@ impl Engine {
     /// An operator says that a dead member will not come back.
     pub(super) fn dismiss(&mut self, now: Instant, id: ShortId) {
         let Some(member) = self.table.get(id) else { return };
-        if member.state == State::Dead {
+        if member.shown_state() == State::Dead {
             let claim = Standing { state: State::Left, ..member.standing() };
             self.set_standing(now, id, claim, Bucket::default());
         }
@@ -470,6 +482,14 @@ fn said(claim: &Claim, state: State) -> StateUpdate {
 /// Members that probe a suspect next when they hear of it, on average. Twice the confirmations that
 /// are wanted, for some are busy with another probe or share a bucket.
 const WITNESSES: usize = 6;
+
+/// From the news of a new member to the next round of gossip: those that come at once travel
+/// together, and none waits for long.
+const JOIN_DELAY: Duration = Duration::from_millis(20);
+
+/// With more news than this many pieces waiting, many join at once: then haste would spend it on the
+/// few members that are known so far.
+const JOINERS_AT_ONCE: usize = 8;
 
 /// Members that a leaving node tells itself; the others hear it from them.
 const FAREWELLS_MAX: usize = 32;

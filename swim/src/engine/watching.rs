@@ -10,6 +10,7 @@ use super::{Cargo, Engine};
 use crate::detector::Rule;
 use crate::detector::evidence::watch::{Attempt, Reason, Step, Watch};
 use crate::detector::evidence::{OBSERVERS, SWEEP_INTERVAL, SWEEP_SPREAD, observer_count};
+use crate::member::Doubt;
 use crate::time::Instant;
 use crate::timers::Timer;
 
@@ -31,7 +32,11 @@ impl Engine {
         if !self.has_left() {
             let ring = self.table.ring();
             let count = observer_count(ring.len());
-            let behind = ring.behind(self.local.id()).take(count);
+            // Who is given up makes room: a node that is cut off looks for others.
+            let table = &self.table;
+            let is_given_up =
+                |id: &ShortId| table.get(*id).is_some_and(|member| member.doubt == Doubt::GivenUp);
+            let behind = ring.behind(self.local.id()).filter(|id| !is_given_up(id)).take(count);
             for (seat, id) in subjects.iter_mut().zip(behind) {
                 *seat = Some(id);
             }
@@ -190,6 +195,8 @@ impl Engine {
             if attempt.is_some() {
                 self.evidence.health.note(id, true);
             }
+            // A time in the past would look like a standstill.
+            watch.next_at = watch.next_at.max(now);
             self.timers.arm(watch.due(), Timer::Watch(id));
             if watch.reason == Reason::Hint {
                 self.evidence.watches.swap_remove(&id);

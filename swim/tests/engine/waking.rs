@@ -121,9 +121,31 @@ fn who_is_sick_or_isolated_declares_nobody() {
     for peer in 1..=6 {
         subject.command(Command::Probe(id(peer)));
     }
-    subject.live(silent, ms(60_000));
+    subject.live(silent, ms(29_000));
     assert_eq!(subject.engine.stats().deaths, 0);
     assert!((1..=6).all(|peer| subject.state_of(peer) == Some(State::Alive)));
+    // After that they count as dead here, and what is left of the mesh may say so.
+    subject.live(silent, ms(90_000));
+    assert!((1..=6).all(|peer| subject.shown(peer) == Some(State::Dead)));
+}
+
+#[test]
+fn who_was_given_up_stays_so_over_a_standstill_and_can_be_dismissed() {
+    let mut subject = Subject::observing(&up_to(7));
+    let gone = Peers { silent: &[1], nacks: false, vote: None };
+    subject.probe(1, gone);
+    subject.live(gone, ms(45_000));
+    assert_eq!(subject.shown(1), Some(State::Dead));
+    let before = subject.changes();
+
+    subject.now = subject.engine.poll_timeout().unwrap() + ms(500);
+    subject.engine.handle_timeout(subject.now);
+    subject.live(gone, ms(2_000));
+    assert_eq!(subject.engine.stats().stalls, 1);
+    assert_eq!((subject.shown(1), subject.changes()), (Some(State::Dead), before));
+
+    subject.command(Command::Dismiss(id(1)));
+    assert_eq!(subject.shown(1), Some(State::Left));
 }
 
 /// The next death of peer 1: how long after its first failed probe, in ms.

@@ -14,7 +14,8 @@ pub const JURORS_MAX: usize = 2 * OBSERVERS;
 /// Accusers that one voter answers at most: there are no more observers.
 pub const ASKERS_MAX: usize = OBSERVERS;
 
-/// From the opening of a case to the moment from which the responsive ones decide.
+/// From the opening of a case to the moment from which fewer votes suffice: observers that have not
+/// answered by then may be dead.
 pub const RESPONSIVE_AFTER: Duration = Duration::from_millis(500);
 
 /// From the opening of a case to the replacements of silent observers.
@@ -143,6 +144,12 @@ impl Case {
         self.jurors.iter().flatten()
     }
 
+    /// Whether one more can be asked.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.jurors.iter().any(Option::is_none)
+    }
+
     /// Asks one more, unless it was asked before or there are enough. `true` if it is new.
     pub fn summon(&mut self, id: ShortId) -> bool {
         if self.jurors().any(|juror| juror.id == id) {
@@ -153,7 +160,7 @@ impl Case {
         true
     }
 
-    /// Notes a vote. One that says "alive" counts from anybody, the others from jurors only.
+    /// Notes the vote of one who was asked; those of others are nothing here.
     pub fn take(&mut self, now: Instant, voter: ShortId, vote: Vote) {
         let after = now.since(self.opened_at);
         if let Some(juror) = self.jurors.iter_mut().flatten().find(|juror| juror.id == voter)
