@@ -3,6 +3,7 @@
 //! It is written here, in a task beside the gossip thread, so that no slow disk holds up a probe.
 //! Files are replaced as a whole: a crash leaves the old one or the new one.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -134,5 +135,6 @@ pub(super) fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     replacement.write_all(b"\n")?;
     replacement.as_file().sync_all()?;
     replacement.persist(path)?;
-    Ok(())
+    // The name is on disk only when the directory is; until then a power cut brings back the old file.
+    File::open(directory)?.sync_all()
 }

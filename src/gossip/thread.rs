@@ -42,9 +42,9 @@ const RECEIVE_BYTES: usize = 2_048;
 /// Datagrams taken in before the loop looks after everything else.
 const RECEIVES_PER_TURN_MAX: usize = 4_096;
 
-/// A datagram that waited longer in the socket says that this process was not there to answer: what
-/// it thinks of others meanwhile is not to be trusted.
-const DELAY_MIN: Duration = Duration::from_millis(100);
+/// A wait in the socket that the engine is told of is at least this, and this much longer than the
+/// one told before in the same turn. What it means is for the engine to say.
+const DELAY_STEP: Duration = Duration::from_millis(10);
 
 /// Least time between two snapshots: changes that come together are published together.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
@@ -99,7 +99,6 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         unsent_wants: Vec::new(),
         buffer: BytesMut::new(),
         send_errors: 0,
-        socket_delays: 0,
         own_id_warned_at: None,
         address_warned: false,
         farewell: None,
@@ -133,7 +132,6 @@ struct Gossip {
     unsent_wants: Vec<Want>,
     buffer: BytesMut,
     send_errors: u64,
-    socket_delays: u64,
     own_id_warned_at: Option<std::time::Instant>,
     address_warned: bool,
     farewell: Option<Farewell>,
@@ -196,19 +194,19 @@ impl Gossip {
     }
 
     fn receive(&mut self, datagram: &mut [u8]) {
-        let mut is_delayed = false;
+        let mut told = Duration::ZERO;
         for _ in 0..RECEIVES_PER_TURN_MAX {
             let (socket, intake) = (&self.socket, &mut self.intake);
             let arrival = socket.try_io(Interest::READABLE, || intake.receive(socket, datagram));
             match arrival {
                 Ok(arrival) => {
-                    // The first ones have waited longest.
+                    // Before the datagram itself: it may ask for a judgement. Mostly the first one
+                    // has waited longest.
                     if let Some(waited) =
-                        arrival.waited.filter(|waited| !is_delayed && *waited > DELAY_MIN)
+                        arrival.waited.filter(|waited| *waited >= told + DELAY_STEP)
                     {
-                        is_delayed = true;
-                        self.socket_delays += 1;
-                        self.engine.handle_command(self.clock.now(), Command::QueueDelay(waited));
+                        told = waited;
+                        self.command(Command::QueueDelay(waited));
                     }
                     let bytes = datagram.get(..arrival.length).unwrap_or_default();
                     let from = socket::source(arrival.from);
@@ -293,7 +291,6 @@ impl Gossip {
                 let journal = self.journal.counters();
                 counters.extend(journal.map(|(name, value)| (name.to_owned(), value)));
                 counters.insert("send_errors".to_owned(), self.send_errors);
-                counters.insert("socket_delays".to_owned(), self.socket_delays);
                 counters.insert("socket_drops".to_owned(), self.intake.drops());
                 counters.insert("local_health".to_owned(), u64::from(self.engine.health()));
                 // Nobody waits any more if this fails.

@@ -77,14 +77,14 @@ async fn a_stopped_daemon_is_dead_within_ten_seconds_and_alive_again_once_it_goe
 #[tokio::test]
 async fn a_daemon_that_stood_still_knows_that_its_datagrams_had_to_wait() {
     let nodes = mesh(vec![Spec::new("a")]).await;
-    let before = nodes[1].counter("socket_delays").await;
+    let before = nodes[1].counter("queue_delays").await;
 
     // The other one probes it once a second.
     nodes[1].signal("STOP");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     nodes[1].signal("CONT");
 
-    until("the delay is noticed", async || nodes[1].counter("socket_delays").await > before).await;
+    until("the delay is noticed", async || nodes[1].counter("queue_delays").await > before).await;
     assert_eq!(nodes[1].counter("socket_drops").await, 0);
 }
 
