@@ -205,8 +205,8 @@ pub struct DeathVerdict {
     pub generation: u32,
     /// Which of its claims about itself that overruled.
     pub incarnation: u32,
-    /// Who decided; `null` while only the news has come.
-    pub accuser: Option<NodeRef>,
+    /// Who decided.
+    pub accuser: NodeRef,
     /// `quorum`, `fallback`, `unreachable`, `timeout` or `unknown`.
     pub rule: String,
     /// From the first ping without an answer to the verdict.
@@ -237,13 +237,27 @@ pub struct CastVote {
 /// One event of `GET /v1/mesh/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeshEvent {
-    /// Grows from event to event, also over restarts of the node.
+    /// Grows from event to event, also over restarts of the node. Text in JSON: it does not fit the
+    /// numbers of every reader.
+    #[serde(with = "number_as_text")]
     pub id: u64,
     /// When the node learned of it, seconds since 1970.
     pub at: f64,
     /// What happened.
     #[serde(flatten)]
     pub news: MeshNews,
+}
+
+mod number_as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// What happened in the mesh.
@@ -258,7 +272,7 @@ pub enum MeshNews {
         #[serde(flatten)]
         change: MemberChange,
     },
-    /// A member was declared dead, and this is why; once more if the evidence comes later.
+    /// A member was declared dead, and this is why; once more if fuller evidence comes.
     Verdict {
         /// Which.
         node: NodeRef,

@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_an_event_is_whole_in_json_after_millions_of_starts() {
+        let mut feed = Feed::new(u32::MAX);
+        feed.push(0.0, news(1));
+        let event = feed.recent.front().unwrap();
+        let json = serde_json::to_value(event.as_ref()).unwrap();
+        assert_eq!(json["id"], "18446744069414584321");
+        assert_eq!(serde_json::from_value::<MeshEvent>(json).unwrap(), **event);
+    }
+
+    #[test]
     fn what_is_no_longer_kept_is_counted() {
         let mut feed = Feed::new(7);
         let many = u64::try_from(EVENTS_MAX).unwrap() + 10;

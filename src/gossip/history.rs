@@ -1,14 +1,17 @@
 //! What happened to each member in the last hour, as this node saw it.
 //!
-//! Owns the entries, their bounds, and finding a member by what people call it. It is told what
-//! happens by the gossip thread, which also asks it; nothing is decided by what it holds.
+//! Owns the entries, their bounds, and the names of those whom only it remembers. It is told what
+//! happens by the gossip thread, which also asks it, so nothing here looks through all members;
+//! nothing is decided by what it holds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use astromesh_swim::{Change, Instant, Verdict};
 use astromesh_wire::{NodeId, ShortId};
+
+use super::naming::{NotOne, ids_that_begin};
 
 /// How long an entry is kept.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(3_600);
@@ -18,6 +21,9 @@ const PER_MEMBER_MAX: usize = 64;
 
 /// Entries in all: some megabytes. The oldest go first.
 const ENTRIES_MAX: usize = 32_768;
+
+/// Members named when several could be meant: one more than are shown to whoever asks.
+const MEANT_MAX: usize = 6;
 
 /// Something that happened to a member.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,28 +62,12 @@ pub(super) struct Subject<'a> {
     pub(super) incarnation: u32,
 }
 
-/// Why a name or id stands for nobody in particular.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NotOne {
-    /// Nobody known here.
-    Unknown,
-    /// Several: their names and ids.
-    Ambiguous(Vec<(String, NodeId)>),
-}
-
-/// A member that can be meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Candidate<'a> {
-    pub(super) id: NodeId,
-    pub(super) name: &'a str,
-    /// It left or was forgotten: whoever has its name now is meant first.
-    pub(super) is_gone: bool,
-}
-
 /// The entries of all members.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pasts: BTreeMap<NodeId, Past>,
+    /// Whose name each is; every name in `pasts` is here.
+    names: BTreeSet<(String, NodeId)>,
     /// Whose entry each number is, oldest first.
     order: BTreeMap<u64, NodeId>,
     next: u64,
@@ -101,7 +91,11 @@ impl History {
         change: Change,
     ) -> Changed {
         let past = self.pasts.entry(subject.id).or_default();
-        subject.name.clone_into(&mut past.name);
+        if past.name != subject.name {
+            let before = std::mem::replace(&mut past.name, subject.name.to_owned());
+            self.names.remove(&(before, subject.id));
+            self.names.insert((subject.name.to_owned(), subject.id));
+        }
         let before = past.address.replace(subject.address);
         let moved = before.filter(|before| *before != subject.address);
         let changed = Changed {
@@ -122,7 +116,7 @@ impl History {
         changed
     }
 
-    /// A member was declared dead. `false` if that is known already, with as much to say for it.
+    /// A member was declared dead. `false` if that is known already, with as much evidence.
     pub(super) fn declared(&mut self, now: Instant, verdict: &Verdict) -> bool {
         let what = What::Declared(now.before(verdict.decided_ago), Box::new(verdict.clone()));
         let past = self.pasts.entry(verdict.subject).or_default();
@@ -134,12 +128,8 @@ impl History {
             self.push(now, verdict.subject, what);
             return true;
         };
-        // The news of a death can be here before its evidence.
         let says_more = match &known.what {
-            What::Declared(_, known) => {
-                known.accuser.is_none() && verdict.accuser.is_some()
-                    || known.ballots.is_empty() && !verdict.ballots.is_empty()
-            }
+            What::Declared(_, known) => known.ballots.is_empty() && !verdict.ballots.is_empty(),
             What::Changed(_) => false,
         };
         if says_more {
@@ -167,33 +157,24 @@ impl History {
         self.pasts.range(first..=last).next().map(|(id, _)| *id)
     }
 
-    /// The member that `key` stands for: its id, its name, or the first letters of its id. `known`
-    /// are those known otherwise.
-    pub(super) fn find(&self, key: &str, known: &[Candidate<'_>]) -> Result<NodeId, NotOne> {
-        let is_known = |id: &NodeId| known.iter().any(|candidate| candidate.id == *id);
-        let forgotten = self.pasts.iter().filter(|(id, _)| !is_known(id));
-        let forgotten =
-            forgotten.map(|(id, past)| Candidate { id: *id, name: &past.name, is_gone: true });
-        let all: Vec<Candidate<'_>> = known.iter().copied().chain(forgotten).collect();
-        if let Ok(id) = key.parse::<NodeId>() {
-            return all.iter().any(|one| one.id == id).then_some(id).ok_or(NotOne::Unknown);
+    /// A member that is forgotten elsewhere, by its name or the beginning of its id. Both are looked
+    /// up, for this runs on the gossip thread.
+    pub(super) fn forgotten(&self, key: &str) -> Result<NodeId, NotOne> {
+        let name = |id: u8| (key.to_owned(), NodeId::from_bytes([id; 16]));
+        let named = self.names.range(name(0)..=name(u8::MAX)).map(|(_, id)| *id);
+        let mut meant: Vec<NodeId> = named.take(MEANT_MAX).collect();
+        if meant.is_empty()
+            && let Some(ids) = ids_that_begin(key)
+        {
+            meant.extend(self.pasts.range(ids).map(|(id, _)| *id).take(MEANT_MAX));
         }
-        let named: Vec<_> = all.iter().filter(|one| !key.is_empty() && one.name == key).collect();
-        let present: Vec<_> = named.iter().copied().filter(|one| !one.is_gone).collect();
-        match (named.as_slice(), present.as_slice()) {
-            ([one], _) | (_, [one]) => return Ok(one.id),
-            ([], _) => {}
-            _ => return Err(ambiguous(&named)),
-        }
-        let digits = digits(key);
-        let begins = |one: &&Candidate<'_>| {
-            !digits.is_empty() && self::digits(&one.id.to_string()).starts_with(&digits)
-        };
-        let meant: Vec<_> = all.iter().filter(begins).collect();
         match meant.as_slice() {
             [] => Err(NotOne::Unknown),
-            [one] => Ok(one.id),
-            _ => Err(ambiguous(&meant)),
+            [one] => Ok(*one),
+            several => {
+                let called = |id: &NodeId| (self.name(*id).unwrap_or_default().to_owned(), *id);
+                Err(NotOne::Ambiguous(several.iter().map(called).collect()))
+            }
         }
     }
 
@@ -245,8 +226,10 @@ impl History {
         let Some(id) = self.order.remove(&number) else { return };
         if let Some(past) = self.pasts.get_mut(&id) {
             past.entries.pop_front();
-            if past.entries.is_empty() {
-                self.pasts.remove(&id);
+            if past.entries.is_empty()
+                && let Some(past) = self.pasts.remove(&id)
+            {
+                self.names.remove(&(past.name, id));
             }
         }
     }
@@ -266,14 +249,6 @@ pub(super) fn ids_of(short: ShortId) -> (NodeId, NodeId) {
         NodeId::from_bytes(bytes)
     };
     (with(0), with(u8::MAX))
-}
-
-fn digits(id: &str) -> String {
-    id.chars().filter(|letter| *letter != '-').map(|letter| letter.to_ascii_lowercase()).collect()
-}
-
-fn ambiguous(meant: &[&Candidate<'_>]) -> NotOne {
-    NotOne::Ambiguous(meant.iter().map(|one| (one.name.to_owned(), one.id)).collect())
 }
 
 #[cfg(test)]
@@ -298,12 +273,12 @@ mod tests {
         Instant::from_micros(seconds * 1_000_000)
     }
 
-    fn verdict(incarnation: u32, accuser: Option<ShortId>, ballots: Vec<Ballot>) -> Verdict {
+    fn verdict(incarnation: u32, ballots: Vec<Ballot>) -> Verdict {
         Verdict {
             subject: id(1, 1),
             generation: 1,
             incarnation,
-            accuser,
+            accuser: Some(id(2, 2).short()),
             rule: VerdictRule::Quorum,
             open_for: Duration::from_secs(2),
             decided_ago: Duration::from_secs(3),
@@ -379,15 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn evidence_replaces_the_bare_news_of_the_same_death() {
+    fn fuller_evidence_of_the_same_death_replaces_the_other() {
         let voter = id(9, 9).short();
         let ballots = vec![Ballot { voter, vote: Some(Vote::No), after_ms: 360 }];
         let mut history = History::default();
-        assert!(history.declared(at(10), &verdict(0, None, Vec::new())));
-        assert!(!history.declared(at(11), &verdict(0, None, Vec::new())));
-        assert!(history.declared(at(12), &verdict(0, Some(voter), ballots)));
-        assert!(!history.declared(at(13), &verdict(0, Some(voter), Vec::new())));
-        assert!(history.declared(at(14), &verdict(1, Some(voter), Vec::new())));
+        assert!(history.declared(at(10), &verdict(0, Vec::new())));
+        assert!(!history.declared(at(11), &verdict(0, Vec::new())));
+        assert!(history.declared(at(12), &verdict(0, ballots)));
+        assert!(!history.declared(at(13), &verdict(0, Vec::new())));
+        assert!(history.declared(at(14), &verdict(1, Vec::new())));
 
         let (entries, _) = history.of(at(20), id(1, 1));
 
@@ -402,38 +377,34 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_found_by_id_name_or_the_beginning_of_its_id() {
+    fn the_forgotten_are_found_by_name_or_the_beginning_of_their_id() {
         let mut history = History::default();
-        history.changed(at(0), &member(id(0xab, 1), 1), Change::Joined);
-        let candidate = |id, name, is_gone| Candidate { id, name, is_gone };
-        let known = [
-            candidate(id(0x12, 1), "worker", false),
-            candidate(id(0x12, 2), "worker", true),
-            candidate(id(0x34, 1), "twin", false),
-            candidate(id(0x35, 1), "twin", false),
-            candidate(id(0x36, 1), "ab", false),
-        ];
-        let full = id(0x34, 1).to_string();
+        let named = |id, name| Subject { name, ..member(id, 1) };
+        history.changed(at(0), &named(id(0x12, 1), "worker"), Change::Joined);
+        history.changed(at(0), &named(id(0x13, 1), "twin"), Change::Joined);
+        history.changed(at(0), &named(id(0x14, 1), "twin"), Change::Joined);
+        history.changed(at(0), &named(id(0x25, 1), "before"), Change::Joined);
+        history.changed(at(1), &named(id(0x25, 1), "after"), Change::Updated);
+        history.reaped(at(2), id(0x12, 1));
         let rows = [
-            ("a full id", full.as_str(), Ok(id(0x34, 1))),
-            ("the name of one that is there", "worker", Ok(id(0x12, 1))),
-            ("a name before an id", "ab", Ok(id(0x36, 1))),
-            ("the beginning of an id", "34", Ok(id(0x34, 1))),
-            ("with a hyphen, in capitals", "AB000000-0", Ok(id(0xab, 1))),
-            ("one that is forgotten, by name", "somebody", Ok(id(0xab, 1))),
+            ("a name", "worker", Ok(id(0x12, 1))),
+            ("its last name", "after", Ok(id(0x25, 1))),
+            ("an earlier name", "before", Err(0)),
+            ("the beginning of an id", "25", Ok(id(0x25, 1))),
+            ("two names", "twin", Err(2)),
+            ("three ids", "1", Err(3)),
             ("nobody", "nobody", Err(0)),
             ("nothing", "", Err(0)),
-            ("a full id of nobody", "00000000-0000-0000-0000-000000000009", Err(0)),
-            ("two names", "twin", Err(2)),
-            ("three ids", "3", Err(3)),
         ];
         for (name, key, expected) in rows {
-            let found = history.find(key, &known).map_err(|error| match error {
+            let found = history.forgotten(key).map_err(|error| match error {
                 NotOne::Unknown => 0,
                 NotOne::Ambiguous(meant) => meant.len(),
             });
             assert_eq!(found, expected, "{name}");
         }
+        assert!(history.of(at(9_000), id(0x12, 1)).0.is_empty());
+        assert!(history.names.is_empty());
     }
 
     #[test]

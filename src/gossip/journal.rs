@@ -6,10 +6,10 @@
 use astromesh_swim::{Change, Instant, Member, Verdict, VerdictRule};
 use astromesh_wire::{NodeId, ShortId, Vote};
 
-use super::HistoryError;
 use super::events::{Feed, Listener, TooManyListeners};
-use super::history::{AGE_MAX, Changed, Entry, History, NotOne, Subject, What};
+use super::history::{AGE_MAX, Changed, Entry, History, Subject, What};
 use super::json::status;
+use super::naming::{NotOne, Sought};
 use super::view::{Clock, View};
 use crate::api::types::{
     CastVote, DeathVerdict, MemberChange, MeshNews, NodeHistory, NodeRef, PastChange,
@@ -66,18 +66,21 @@ impl Journal {
         self.push(now, MeshNews::Leader { node, term });
     }
 
-    /// What happened to the member that `key` stands for.
+    /// What happened to a member.
     pub(super) fn history_of(
         &mut self,
         now: Instant,
         view: &View,
-        key: &str,
-    ) -> Result<NodeHistory, HistoryError> {
-        let id = self.history.find(key, &view.candidates()).map_err(|error| match error {
-            NotOne::Unknown => HistoryError::Unknown,
-            NotOne::Ambiguous(meant) => HistoryError::Ambiguous(meant),
-        })?;
+        sought: &Sought,
+    ) -> Result<NodeHistory, NotOne> {
+        let id = match sought {
+            Sought::Member(id) => *id,
+            Sought::Forgotten(key) => self.history.forgotten(key)?,
+        };
         let (entries, dropped) = self.history.of(now, id);
+        if entries.is_empty() && view.shown(id).is_none() {
+            return Err(NotOne::Unknown);
+        }
         let (mut changes, mut verdicts) = (Vec::new(), Vec::new());
         for Entry { at, what } in entries {
             match what {
@@ -142,7 +145,7 @@ impl Journal {
             decided_at: self.clock.unix(decided_at),
             generation: verdict.generation,
             incarnation: verdict.incarnation,
-            accuser: verdict.accuser.map(|short| self.short(view, short)),
+            accuser: verdict.accuser.map_or_else(nobody, |short| self.short(view, short)),
             rule: rule_name(verdict.rule).to_owned(),
             open_seconds: verdict.open_for.as_secs_f64(),
             tries: verdict.tries,
@@ -152,6 +155,11 @@ impl Journal {
             votes: votes.collect(),
         }
     }
+}
+
+/// Who decided, if the engine does not say.
+fn nobody() -> NodeRef {
+    NodeRef { node_id: "unknown".to_owned(), name: None }
 }
 
 fn reference(id: NodeId, name: Option<&str>) -> NodeRef {

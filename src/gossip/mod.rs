@@ -13,6 +13,7 @@
 //! * `socket`, `thread`: the UDP socket and the loop that drives the engine
 //! * `view`: from the engine's members to a snapshot of the directory
 //! * `journal`, `history`, [`events`]: what happened to the members, kept for an hour and told live
+//! * `naming`: whom people mean by a name or the beginning of an id
 //! * `join`: how this node gets into the mesh
 //! * `http`: the calls to other nodes, and the comparison of views
 //! * `disk`, `peers`: what is kept in the data directory while it runs, and the last good members
@@ -27,6 +28,7 @@ mod join;
 mod journal;
 pub mod json;
 pub mod load;
+mod naming;
 mod peers;
 pub mod settings;
 mod socket;
@@ -51,6 +53,7 @@ use crate::directory::Reader;
 use address::Address;
 use events::{Listener, TooManyListeners};
 use identity::Identity;
+use naming::{NotOne, Sought};
 use peers::PeersFile;
 
 /// Requests that may wait for the gossip thread. It takes them in within microseconds; only a
@@ -114,6 +117,15 @@ pub enum HistoryError {
     Stopped(#[from] Stopped),
 }
 
+impl From<NotOne> for HistoryError {
+    fn from(error: NotOne) -> Self {
+        match error {
+            NotOne::Unknown => Self::Unknown,
+            NotOne::Ambiguous(meant) => Self::Ambiguous(meant),
+        }
+    }
+}
+
 /// Nobody can listen to events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
@@ -139,8 +151,8 @@ enum Request {
     HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
     Counters(oneshot::Sender<BTreeMap<String, u64>>),
-    /// What happened to the member that this stands for.
-    History(String, oneshot::Sender<Result<NodeHistory, HistoryError>>),
+    /// What happened to a member.
+    History(Sought, oneshot::Sender<Result<NodeHistory, NotOne>>),
     /// Somebody listens, from after the event that they saw last.
     Listen(Option<u64>, oneshot::Sender<Result<Listener, TooManyListeners>>),
     /// Say goodbye, let it spread for a moment, and end.
@@ -301,9 +313,11 @@ impl Handle {
     /// # Errors
     /// Nobody or several are meant, or the node is stopping.
     pub async fn history(&self, key: String) -> Result<NodeHistory, HistoryError> {
+        let snapshot = self.directory.snapshot();
+        let sought = naming::find(key, snapshot.members.iter().map(AsRef::as_ref))?;
         let (sender, receiver) = oneshot::channel();
-        self.request(Request::History(key, sender)).await?;
-        receiver.await.map_err(|_| Stopped)?
+        self.request(Request::History(sought, sender)).await?;
+        Ok(receiver.await.map_err(|_| Stopped)??)
     }
 
     /// Listens to everything that happens in the mesh, from now on or from after the event that

@@ -273,10 +273,10 @@ impl Gossip {
             }
             // Nobody waits any more if this fails.
             Request::HeardAt(reply) => reply.send(self.view.heard_at(&self.engine)).unwrap_or(()),
-            Request::History(key, reply) => {
+            Request::History(sought, reply) => {
                 let now = self.clock.now();
                 // Nobody waits any more if these fail.
-                drop(reply.send(self.journal.history_of(now, &self.view, &key)));
+                drop(reply.send(self.journal.history_of(now, &self.view, &sought)));
             }
             Request::Listen(last_seen, reply) => {
                 drop(reply.send(self.journal.listen(self.clock.now(), last_seen)));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use astromesh_swim::{Engine, Instant, Member};
 use astromesh_wire::{Agents, Metadata, NodeId, ShortId, State};
 
-use super::history::{Candidate, ids_of};
+use super::history::ids_of;
 use super::json::HeardAt;
 use crate::directory::{self, Snapshot};
 
@@ -104,16 +104,6 @@ impl View {
             Arc::make_mut(member).agents.clone_from(&agents);
         }
         self.agents.insert(id, (edition, agents));
-    }
-
-    /// Everybody whom the last snapshot showed, for finding one of them by a name.
-    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
-        let all = self.members.values().chain(&self.local);
-        let candidate = |member| {
-            let directory::Member { id, name, state, .. } = AsRef::as_ref(member);
-            Candidate { id: *id, name, is_gone: *state == State::Left }
-        };
-        all.map(candidate).collect()
     }
 
     /// A member of the last snapshot.

@@ -38,7 +38,7 @@ struct Script {
     seen: Mutex<Vec<(String, String)>>,
 }
 
-/// Answers on a free port of this host until dropped.
+/// Answers on a port of this host, mostly a free one, until dropped.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
@@ -48,6 +48,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(routes: Vec<Route>) -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), routes)
+    }
+
+    pub(crate) fn start_at(at: SocketAddr, routes: Vec<Route>) -> Self {
         let routes = routes.into_iter().map(|route| (route, AtomicUsize::new(0))).collect();
         let script = Arc::new(Script { routes, seen: Mutex::new(Vec::new()) });
         let runtime =
@@ -56,7 +60,7 @@ impl Daemon {
         let (sender, receiver) = mpsc::channel();
         let state = Arc::clone(&script);
         runtime.spawn(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = TcpListener::bind(at).await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();
             axum::serve(listener, Router::new().fallback(answer).with_state(state)).await.unwrap();
         });

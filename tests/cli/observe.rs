@@ -15,9 +15,9 @@ fn vote(name: &str, vote: &str, after: Option<f64>) -> Value {
     json!({"voter": node(name), "vote": vote, "after_seconds": after})
 }
 
-fn verdict(decided_at: f64, rule: &str, accuser: Option<&str>, votes: &[Value]) -> Value {
+fn verdict(decided_at: f64, rule: &str, accuser: &str, votes: &[Value]) -> Value {
     json!({
-        "decided_at": decided_at, "generation": 1, "incarnation": 0, "accuser": accuser.map(node),
+        "decided_at": decided_at, "generation": 1, "incarnation": 0, "accuser": node(accuser),
         "rule": rule, "open_seconds": 2.04, "tries": 3, "helpers": 4, "nacks": 2, "health": 0,
         "votes": votes
     })
@@ -42,7 +42,7 @@ fn quorum(decided_at: f64) -> Value {
         vote("worker-4", "abstain", Some(0.01)),
         vote("worker-5", "silent", None),
     ];
-    verdict(decided_at, "quorum", Some("gateway"), &votes)
+    verdict(decided_at, "quorum", "gateway", &votes)
 }
 
 fn why(body: &str) -> String {
@@ -75,7 +75,7 @@ fn a_death_is_told_with_its_evidence() {
 
 #[test]
 fn deaths_before_and_a_return_are_told_too() {
-    let verdicts = [verdict(2_000.0, "fallback", Some("worker-3"), &[]), quorum(4_990.0)];
+    let verdicts = [verdict(2_000.0, "fallback", "worker-3", &[]), quorum(4_990.0)];
     let words = why(&history(Some("alive"), &[change(4_995.0, "alive")], &verdicts));
     let lines: Vec<&str> = words.lines().collect();
     assert!(lines[0].starts_with("worker-1 was declared dead 10 s ago by gateway: "), "{words}");
@@ -99,19 +99,46 @@ fn what_is_not_known_is_not_made_up() {
         "{never}"
     );
     assert!(never.contains("17 min joined"), "{never}");
-    let hearsay = why(&history(Some("dead"), &[change(4_940.0, "dead")], &[]));
-    assert!(
-        hearsay.starts_with(
-            "worker-1 is known to be dead since 60 s; why has not come to this node.\n"
-        ),
-        "{hearsay}"
-    );
-    let bare = why(&history(Some("dead"), &[], &[verdict(4_999.0, "unknown", None, &[])]));
-    assert_eq!(
-        bare,
-        "worker-1 was declared dead 1.0 s ago; who decided it and why has not come to this node.\n"
-    );
     assert!(why(&history(None, &[], &[])).ends_with("It has been forgotten since.\n"));
+}
+
+#[test]
+fn a_death_without_a_verdict_is_told_as_what_it_is_now() {
+    let (died, back) = (change(2_600.0, "dead"), change(2_700.0, "alive"));
+    let mut again = change(4_940.0, "dead");
+    again["incarnation"] = json!(1);
+    let rows = [
+        (
+            Some("dead"),
+            vec![change(4_940.0, "dead")],
+            vec![],
+            "worker-1 is dead since 60 s; why has not come to this node.\n\n",
+        ),
+        (
+            Some("alive"),
+            vec![died.clone(), back.clone()],
+            vec![],
+            "worker-1 was dead 40 min ago; why has not come to this node.\nIt is alive now.\n\n",
+        ),
+        (
+            None,
+            vec![died.clone(), change(3_000.0, "reaped")],
+            vec![],
+            "worker-1 was dead 40 min ago; why has not come to this node.\nIt has been forgotten \
+             since.\n\n",
+        ),
+        (
+            Some("dead"),
+            vec![died, back, again],
+            vec![verdict(2_600.0, "quorum", "gateway", &[])],
+            "worker-1 is dead since 60 s; why has not come to this node.\nBefore that, it was \
+             declared dead 40 min ago by gateway: ",
+        ),
+    ];
+    for (status, changes, verdicts, expected) in rows {
+        let words = why(&history(status, &changes, &verdicts));
+        assert!(words.starts_with(expected), "{words}");
+    }
 }
 
 #[test]
@@ -136,27 +163,27 @@ fn a_node_that_nobody_knows_is_an_error_with_a_remedy() {
 
 fn stream() -> String {
     let mut death = quorum(4_986.0);
-    death["id"] = json!(2);
+    death["id"] = json!("2");
     death["at"] = json!(4_986.5);
     death["event"] = json!("verdict");
     death["node"] = node("worker-1");
     let mut moved = change(4_987.0, "updated");
-    moved["id"] = json!(3);
+    moved["id"] = json!("3");
     moved["event"] = json!("member");
     moved["node"] = node("worker-2");
     moved["previous_address"] = json!("10.0.0.1:1");
     moved["address"] = json!("10.0.0.2:1");
     let events = [
-        json!({"id": 1, "at": 4_980.0, "event": "missed", "count": 12}),
+        json!({"id": "1", "at": 4_980.0, "event": "missed", "count": 12}),
         death,
         moved,
-        json!({"id": 4, "at": 4_988.0, "event": "leader", "node": node("gateway"), "term": 3}),
-        json!({"id": 5, "at": 4_988.0, "event": "something new", "x": 1}),
+        json!({"id": "4", "at": 4_988.0, "event": "leader", "node": node("gateway"), "term": 3}),
+        json!({"id": "5", "at": 4_988.0, "event": "something new", "x": 1}),
     ];
     let mut text = ": keep-alive\n\n".to_owned();
     for event in events {
-        let name = event["event"].as_str().unwrap().to_owned();
-        text.push_str(&format!("id: {}\nevent: {name}\ndata: {event}\n\n", event["id"]));
+        let [id, name] = ["id", "event"].map(|field| event[field].as_str().unwrap());
+        text.push_str(&format!("id: {id}\nevent: {name}\ndata: {event}\n\n"));
     }
     text
 }
@@ -199,4 +226,28 @@ fn a_daemon_that_refuses_listeners_is_not_asked_again() {
     assert_eq!((outcome.code, daemon.seen().len()), (1, 1), "{outcome:?}");
     assert!(outcome.stderr.contains("64 others listen already"), "{outcome:?}");
     assert!(!outcome.stderr.contains("switched on"), "{outcome:?}");
+}
+
+#[test]
+fn with_retry_a_daemon_that_is_not_there_yet_is_asked_again() {
+    // Nothing listens there before, and again after, the daemon is started on this port.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_astromeshctl"))
+        .args(["--url", &format!("http://{address}"), "mesh", "events", "--retry"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut first).unwrap();
+    assert!(first.contains("trying again"), "{first}");
+    let daemon = Daemon::start_at(address, vec![Route::ok(EVENTS, &stream())]);
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut event = String::new();
+    std::io::BufRead::read_line(&mut stdout, &mut event).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(event.contains("12 events are not kept any more"), "{event}");
+    assert!(!daemon.seen().is_empty());
 }

@@ -44,7 +44,7 @@ impl Events {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 let Some(data) = field("data: ") else { continue };
                 let data: Value = serde_json::from_str(data).unwrap();
-                assert_eq!(field("id: "), Some(data["id"].to_string().as_str()));
+                assert_eq!(field("id: "), data["id"].as_str());
                 assert_eq!(field("event: "), data["event"].as_str());
                 return Some(data);
             }
@@ -65,6 +65,10 @@ impl Events {
             }
         }
     }
+}
+
+fn number(event: &Value) -> u64 {
+    text(&event["id"]).parse().unwrap()
 }
 
 fn is_change(event: &Value, name: &str, change: &str) -> bool {
@@ -156,8 +160,8 @@ async fn events_come_live_and_can_be_resumed() {
     nodes[2].wait();
 
     let seen = events.up_to(|event| is_change(event, "b", "left")).await;
-    let last = seen.last().unwrap()["id"].as_u64().unwrap();
-    assert!(seen.is_sorted_by_key(|event| event["id"].as_u64()));
+    let last = number(seen.last().unwrap());
+    assert!(seen.is_sorted_by_key(number));
     drop(events);
     until("the listener is gone", async || nodes[0].counter("event_listeners").await == 0).await;
 
@@ -167,7 +171,7 @@ async fn events_come_live_and_can_be_resumed() {
     // Nobody listened meanwhile, and nothing is lost or told twice.
     let mut events = Events::listen(&nodes[0], Some(last)).await;
     let seen = events.up_to(|event| is_change(event, "b", "alive")).await;
-    assert_eq!(seen[0]["id"], last + 1);
+    assert_eq!(number(&seen[0]), last + 1);
     // An event of another process: it cannot be said what was missed.
     let mut events = Events::listen(&nodes[0], Some(1)).await;
     let missed = events.next().await.unwrap();

@@ -22,7 +22,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// When the daemon ends the stream, ask it again until it is back, and go on where it ended
+    /// When the daemon is not there or ends the stream, ask until it is, and go on where it ended
     #[arg(long)]
     retry: bool,
 }
@@ -30,23 +30,25 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> Result<(), Failure> {
     let client = Client::streaming(global, PATIENCE, SILENCE_MAX)?;
     let mut last_seen: Option<String> = None;
-    let mut lines = listen(&client, None).await?;
+    let mut failure = match listen(&client, None).await {
+        Ok(mut lines) => follow(&mut lines, output, &mut last_seen).await,
+        Err(failure @ (Failure::Unreachable { .. } | Failure::Timeout { .. })) => failure,
+        // Something is there, and will not say anything else the next time.
+        Err(failure) => return Err(failure),
+    };
     loop {
-        let failure = match follow(&mut lines, output, &mut last_seen).await {
-            // Nobody reads what we write.
-            failure @ (Failure::OutputClosed | Failure::Local { .. }) => return Err(failure),
-            failure => failure,
-        };
-        if !args.retry {
+        let is_ours = matches!(failure, Failure::OutputClosed | Failure::Local { .. });
+        if is_ours || !args.retry {
             return Err(failure);
         }
         output.line(Stream::Stderr, &format!("{failure}; trying again"))?;
-        lines = loop {
+        let mut lines = loop {
             tokio::time::sleep(RETRY_INTERVAL).await;
             if let Ok(lines) = listen(&client, last_seen.as_deref()).await {
                 break lines;
             }
         };
+        failure = follow(&mut lines, output, &mut last_seen).await;
     }
 }
 
@@ -88,7 +90,7 @@ fn line_of(event: &MeshEvent, output: &Output) -> String {
             (state_tone(&change.change), format!("{} {}", called(node), happened(change)))
         }
         MeshNews::Verdict { node, verdict } => {
-            let by = verdict.accuser.as_ref().map_or("somebody", called);
+            let by = called(&verdict.accuser);
             let why = reasons(verdict);
             (Tone::Bad, format!("{} was declared dead by {by}: {why}", called(node)))
         }

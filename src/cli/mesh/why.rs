@@ -2,7 +2,7 @@
 //!
 //! Owns the sentences about verdicts and changes, which `mesh events` uses as well.
 
-use crate::api::types::{DeathVerdict, MemberChange, NodeHistory, NodeRef};
+use crate::api::types::{DeathVerdict, MemberChange, NodeHistory, NodeRef, PastChange};
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Fit, Format, Output, Stream, Tone, state_tone};
@@ -42,21 +42,24 @@ fn sentences(history: &NodeHistory) -> Vec<String> {
         Some(status) => format!("It is {status} now."),
         None => "It has been forgotten since.".to_owned(),
     };
+    let is_dead = history.status.as_deref() == Some("dead");
     let mut verdicts = history.verdicts.iter().rev();
-    let Some(last) = verdicts.next() else {
+    let answer = if let Some(death) = unexplained_death(history) {
+        let ago = span(history.now - death.at);
+        let died =
+            if is_dead { format!("is dead since {ago}") } else { format!("was dead {ago} ago") };
+        format!("{name} {died}; why has not come to this node.")
+    } else if let Some(last) = verdicts.next() {
+        declared(history, name, last)
+    } else {
         let kept = span(history.now - history.since);
-        let death = history.changes.iter().rev().find(|past| past.change.change == "dead");
-        let answer = death.map_or_else(
-            || format!("{name} was not declared dead in the last {kept}, as far as this node saw."),
-            |death| {
-                let ago = span(history.now - death.at);
-                format!("{name} is known to be dead since {ago}; why has not come to this node.")
-            },
-        );
-        return vec![answer, now];
+        return vec![
+            format!("{name} was not declared dead in the last {kept}, as far as this node saw."),
+            now,
+        ];
     };
-    let mut sentences = vec![declared(history, name, last)];
-    if history.status.as_deref() != Some("dead") {
+    let mut sentences = vec![answer];
+    if !is_dead {
         sentences.push(now);
     }
     sentences.extend(verdicts.map(|verdict| declared(history, "Before that, it", verdict)));
@@ -67,17 +70,18 @@ fn sentences(history: &NodeHistory) -> Vec<String> {
     sentences
 }
 
+/// The last death, if no verdict is about it.
+fn unexplained_death(history: &NodeHistory) -> Option<&PastChange> {
+    let death = history.changes.iter().rev().find(|past| past.change.change == "dead")?;
+    let of = (death.change.generation, death.change.incarnation);
+    let mut verdicts = history.verdicts.iter();
+    (!verdicts.any(|verdict| (verdict.generation, verdict.incarnation) == of)).then_some(death)
+}
+
 fn declared(history: &NodeHistory, name: &str, verdict: &DeathVerdict) -> String {
     let ago = span(history.now - verdict.decided_at);
-    match &verdict.accuser {
-        Some(accuser) => {
-            let accuser = called(accuser);
-            format!("{name} was declared dead {ago} ago by {accuser}: {}.", reasons(verdict))
-        }
-        None => format!(
-            "{name} was declared dead {ago} ago; who decided it and why has not come to this node."
-        ),
-    }
+    let accuser = called(&verdict.accuser);
+    format!("{name} was declared dead {ago} ago by {accuser}: {}.", reasons(verdict))
 }
 
 /// What spoke for a verdict, as part of a sentence.
