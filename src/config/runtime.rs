@@ -112,9 +112,10 @@ pub struct Mesh {
     pub gossip_fanout: usize,
     /// How a death is decided; default by evidence, with a floor of 2 s.
     pub detection: Detection,
-    /// A silent member is suspect no later than this; default 15 s.
+    /// Bounds suspicions under `lifeguard`, with `dead_timeout`; default 15 s.
     pub failure_timeout: Duration,
-    /// A silent member is dead no later than this; default 30 s. Longer than `failure_timeout`.
+    /// When a node that reaches nobody shows a silent member as dead; default 30 s. Longer than
+    /// `failure_timeout`.
     pub dead_timeout: Duration,
 }
 

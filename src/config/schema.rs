@@ -180,15 +180,17 @@ pub(super) const KEYS: &[Key] = &[
         "spec.mesh.failure_timeout",
         SECONDS,
         Is("15"),
-        "A silent member is suspect no later than this; usually after a second or two. With \
-         `lifeguard` a suspicion lasts no longer than `spec.mesh.dead_timeout` less this.",
+        "The lower bound of `spec.mesh.dead_timeout`; otherwise used by `lifeguard` only: a suspicion \
+         lasts no longer than that less this. By evidence an observer shows a silent member as \
+         suspect within about 1.4 s; the others show it when it is dead.",
     ),
     key(
         "spec.mesh.dead_timeout",
         SECONDS,
         Is("30"),
-        "A silent member is dead no later than this, in the view of a node that reaches nobody either; \
-         usually after some three seconds. Longer than `spec.mesh.failure_timeout`.",
+        "How long a node that can reach neither a member nor a helper waits until it shows the \
+         member as dead in its own view; at least 10 s. Bounds the seconds of `spec.mesh.detection`, \
+         also for members that keep coming back. Longer than `spec.mesh.failure_timeout`.",
     ),
     key("spec.defaults", Kind::Section, Is("{}"), "Defaults for agents."),
     key("spec.defaults.orchestration", Kind::Section, Is("{}"), "Defaults for their runs."),
