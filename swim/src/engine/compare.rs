@@ -210,8 +210,7 @@ impl Engine {
         let edition = Edition { generation, revision: entry.revision };
         let end = End { claim: theirs, forget_at: self.forget_at(now, entry.gone_for_s) };
         let is_local = id == self.local.id();
-        let known = if is_local { Some(&self.local) } else { self.table.get(id) };
-        let Some(known) = known else {
+        let Some(known) = self.known(id) else {
             // Nobody asks for what the other lacks as well.
             let is_known_there = generation > 0 || entry.revision > 0;
             let is_wanted = is_live(entry.state) || self.is_worth_keeping(now, end.forget_at);
@@ -269,8 +268,7 @@ impl Engine {
         let claim = Standing { state: record.state, ..Standing::of_record(record) };
         let end = End { claim, forget_at: self.forget_at(now, record.gone_for_s) };
         let id = record.id.short();
-        let known = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
-        match known {
+        match self.known(id) {
             Some(known) if known.record.id != record.id => self.stats.refused_id_collision += 1,
             Some(_) => self.take_end(now, record, end),
             None => self.keep_gone(now, record, end),
@@ -327,9 +325,8 @@ impl Engine {
     fn parts(&self, range: Prefix) -> [(u32, usize); PARTS] {
         let mut parts = [(0_u32, 0_usize); PARTS];
         for id in self.table.within(range) {
-            let member = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
             let index = range.part_of(crate::ring::hash(id));
-            if let (Some(member), Some((digest, count))) = (member, parts.get_mut(index)) {
+            if let (Some(member), Some((digest, count))) = (self.known(id), parts.get_mut(index)) {
                 *digest = digest.wrapping_add(table::contribution(member));
                 *count += 1;
             }
@@ -391,9 +388,7 @@ impl Engine {
             }
             Piece::Entry(id) => encoder.push(&Update::Entry(self.entry(now, id))).is_ok(),
             Piece::Record(id) => {
-                let known =
-                    if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
-                let Some(known) = known else { return true };
+                let Some(known) = self.known(id) else { return true };
                 let state = settled(known.standing()).state;
                 let gone_for_s = self.gone_for_s(now, id);
                 let record = Record { state, gone_for_s, ..known.record.borrow() };
@@ -404,8 +399,7 @@ impl Engine {
 
     /// What is held of a member here; all zero if it is not known.
     fn entry(&self, now: Instant, id: ShortId) -> Entry {
-        let known = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
-        let Some(known) = known else {
+        let Some(known) = self.known(id) else {
             let subject = Incarnation { id, generation: 0, incarnation: 0 };
             return Entry { subject, state: State::Alive, revision: 0, gone_for_s: 0 };
         };

@@ -408,6 +408,11 @@ impl Engine {
         self.events.push_back(Event::Member { id, change });
     }
 
+    /// The member with this id, this node included.
+    fn known(&self, id: ShortId) -> Option<&Member> {
+        if id == self.local.id() { Some(&self.local) } else { self.table.get(id) }
+    }
+
     const fn take_sequence(&mut self) -> u16 {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         self.next_sequence

@@ -176,8 +176,7 @@ impl Engine {
     }
 
     fn report(&mut self, now: Instant, id: ShortId, reasons: Reasons, is_told: bool) {
-        let subject = if id == self.local.id() { Some(&self.local) } else { self.table.get(id) };
-        let Some(subject) = subject.map(|member| member.record.id) else { return };
+        let Some(subject) = self.known(id).map(|member| member.record.id) else { return };
         let verdict = reasons.verdict(now, subject);
         if !self.provenance.keep(id, reasons) {
             return;
