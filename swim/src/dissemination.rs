@@ -32,6 +32,11 @@ pub enum Kind {
     Evidence,
 }
 
+impl Kind {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::State, Self::Record, Self::Load, Self::Evidence];
+}
+
 /// The order in which news is sent. What a late arrival would hurt most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
@@ -168,7 +173,7 @@ impl Dissemination {
 
     /// Drops all news about a member.
     pub fn forget(&mut self, id: ShortId) {
-        for kind in [Kind::State, Kind::Record, Kind::Load] {
+        for kind in Kind::ALL {
             if let Some(slot) = self.slot(Topic { id, kind }) {
                 self.unlink(slot);
                 self.discard(slot);
