@@ -49,6 +49,12 @@ impl Prefix {
         self.bits == 0
     }
 
+    /// Whether it is larger than a part of all ids: its digests take as long as there are members.
+    #[must_use]
+    pub const fn is_large(self) -> bool {
+        self.bits < PART_BITS
+    }
+
     /// Whether there are parts of it that a range on the wire can name.
     #[must_use]
     pub const fn is_divisible(self) -> bool {

@@ -97,6 +97,12 @@ stats! {
     deaths_checked,
     /// Of these, members that answered.
     deaths_disproved,
+    /// Comparisons not answered: they did not come from the address in the member's record.
+    refused_views_address,
+    /// Comparisons not answered: too many within a second.
+    refused_views_budget,
+    /// Digests not compared: more than one large range in a datagram.
+    refused_ranges,
     /// Not checked: too many checks at once.
     refused_checks_full,
     /// Dead members forgotten for good, because too many others are still pinged.

@@ -78,6 +78,39 @@ impl Gate {
     }
 }
 
+/// What answers to comparisons may cost within a second. Whoever asks needs no more than one small
+/// datagram for up to four large ones.
+#[derive(Debug, Default)]
+pub struct Budget {
+    until: Instant,
+    spent: u32,
+}
+
+/// Cost of the answers of one second: datagrams of 1,200 bytes, and digests of large ranges at
+/// [`RANGE_COST`] each. A node is asked a few times a second, and while a cut heals 20 times.
+pub const ANSWERS_MAX: u32 = 128;
+
+/// What it costs to compare the digests of a large range. That takes as long as there are members.
+pub const RANGE_COST: u32 = 4;
+
+impl Budget {
+    /// Whether nothing is left in this second.
+    #[must_use]
+    pub fn is_spent(&self, now: Instant) -> bool {
+        now < self.until && self.spent >= ANSWERS_MAX
+    }
+
+    /// Notes a cost.
+    pub fn spend(&mut self, now: Instant, cost: u32) {
+        if now >= self.until {
+            (self.until, self.spent) = (now + BUDGET_PERIOD, 0);
+        }
+        self.spent = self.spent.saturating_add(cost);
+    }
+}
+
+const BUDGET_PERIOD: Duration = Duration::from_secs(1);
+
 /// Doublings that count, so that the interval stays a number; it has its own maximum.
 const IN_VAIN_MAX: u32 = 8;
 

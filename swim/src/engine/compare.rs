@@ -19,6 +19,7 @@ use crate::io::{Change, Event};
 use crate::member::Member;
 use crate::precedence::{Edition, Standing};
 use crate::ranges::Prefix;
+use crate::sync::RANGE_COST;
 use crate::table;
 use crate::time::Instant;
 use crate::tombstones;
@@ -81,8 +82,20 @@ impl Engine {
     }
 
     /// Answers what a datagram from a member says about its view, and news that has long been
-    /// overtaken.
+    /// overtaken. An answer is larger than the question, so it goes only where the member is known
+    /// to be: whoever writes another sender on a datagram must not aim it. A member that has moved
+    /// says so first.
     pub(super) fn answer_views(&mut self, now: Instant, from: SocketAddr, datagram: &Datagram<'_>) {
+        let known = self.table.get(datagram.sender);
+        if known.is_none_or(|member| member.record.address() != from) {
+            self.stats.refused_views_address += 1;
+            return;
+        }
+        if self.healing.answers.is_spent(now) {
+            self.stats.refused_views_budget += 1;
+            return;
+        }
+        let mut has_large = false;
         let mut pieces = Vec::new();
         let mut updates = datagram.updates().peekable();
         while let Some(update) = updates.next() {
@@ -91,7 +104,16 @@ impl Engine {
             }
             match update {
                 Update::Range(range) => match range.content {
-                    Content::Parts(_) => self.compare_parts(now, &range, datagram, &mut pieces),
+                    Content::Parts(_) if Prefix::of(&range).is_large() && has_large => {
+                        self.stats.refused_ranges += 1;
+                    }
+                    Content::Parts(_) => {
+                        if Prefix::of(&range).is_large() {
+                            has_large = true;
+                            self.healing.answers.spend(now, RANGE_COST);
+                        }
+                        self.compare_parts(now, &range, datagram, &mut pieces);
+                    }
                     Content::List(count) => {
                         let mut named = Vec::new();
                         while named.len() < usize::from(count)
@@ -115,7 +137,8 @@ impl Engine {
                 Update::Evidence(_) => {}
             }
         }
-        self.send_pieces(now, from, &pieces);
+        let count = self.send_pieces(now, from, &pieces);
+        self.healing.answers.spend(now, count);
     }
 
     /// Whether `answer_views` has something to do with this update.
@@ -334,13 +357,13 @@ impl Engine {
         parts
     }
 
-    /// Writes an answer, as far as it fits its datagrams; the rest is found by a later comparison.
-    pub(super) fn send_pieces(&mut self, now: Instant, to: SocketAddr, pieces: &[Piece]) {
+    /// Writes an answer, as far as it fits its datagrams, and counts them; the rest is found by a
+    /// later comparison.
+    fn send_pieces(&mut self, now: Instant, to: SocketAddr, pieces: &[Piece]) -> u32 {
         let mut left = pieces;
-        for _ in 0..ANSWER_DATAGRAMS_MAX {
-            if left.is_empty() {
-                return;
-            }
+        let mut sent = 0;
+        while sent < ANSWER_DATAGRAMS_MAX && !left.is_empty() {
+            sent += 1;
             let mut buffer = BytesMut::new();
             let mut encoder = Encoder::begin(&mut buffer, self.local.id(), &Message::Gossip);
             let mut written = 0;
@@ -359,11 +382,14 @@ impl Engine {
             self.healing.written.push_back((to, buffer.freeze()));
             left = left.get(written.max(1)..).unwrap_or_default();
         }
+        sent
     }
 
     /// `false` when it does not fit any more.
     fn write(&self, now: Instant, encoder: &mut Encoder<'_>, piece: Piece) -> bool {
         match piece {
+            // Before the digests, which would have to be added up once more for the next datagram.
+            Piece::Parts(_) if encoder.room() < PARTS * 4 + RANGE_BYTES_MAX => false,
             Piece::Parts(prefix) => {
                 let mut bytes = [0; PARTS * 4];
                 let (slots, _) = bytes.as_chunks_mut();
@@ -442,7 +468,7 @@ const HEALING_HASTE: u32 = 4;
 const LIST_MAX: usize = 16;
 
 /// Datagrams of one answer.
-const ANSWER_DATAGRAMS_MAX: usize = 4;
+const ANSWER_DATAGRAMS_MAX: u32 = 4;
 
 /// Pieces of one answer: what its datagrams can hold, at 10 bytes for the smallest.
 const PIECES_MAX: usize = 480;
@@ -450,7 +476,7 @@ const PIECES_MAX: usize = 480;
 /// Bytes of the longest entry: tag, state, id and four numbers of up to five bytes.
 const ENTRY_BYTES_MAX: usize = 27;
 
-/// Bytes of the head of a list: tag, prefix, bits, count.
+/// Bytes of the head of a range: tag, prefix, bits, count.
 const RANGE_BYTES_MAX: usize = 7;
 
 /// If more of the parts of all ids differ than this, much differs.

@@ -17,7 +17,7 @@ use crate::dissemination::Kind;
 use crate::io::Change;
 use crate::member::Member;
 use crate::precedence::Standing;
-use crate::sync::{Check, Checks, Gate};
+use crate::sync::{Budget, Check, Checks, Gate};
 use crate::time::Instant;
 use crate::timers::Timer;
 use crate::tombstones::{Lost, Tombstones};
@@ -29,6 +29,8 @@ pub(super) struct Healing {
     pub(super) tombstones: Tombstones,
     pub(super) lost: Lost,
     pub(super) checks: Checks,
+    /// What answers to comparisons may still cost.
+    pub(super) answers: Budget,
     /// Answers that are written already; each call of the engine writes a bounded number.
     pub(super) written: VecDeque<(SocketAddr, Bytes)>,
     /// No comparison is started out of turn before.

@@ -401,6 +401,84 @@ impl Pair {
                     let other = 1 - number;
                     if to == numbered(u32::try_from(other).unwrap()).address {
                         ways.push_back((other, buffer.clone()));
+const NOTHING: Range<'static> =
+    Range { prefix: 0, bits: 0, content: astromesh_wire::Content::List(0) };
+
+#[test]
+fn views_are_answered_to_the_address_of_the_member_only() {
+    let mut subject = Subject::among(&[1, 2]);
+    let asking = [Update::Range(NOTHING)];
+
+    let forged = crate::datagram(1, Message::Gossip, &asking);
+    assert_eq!(subject.hear_from(address(77), &forged), []);
+    assert_eq!(subject.engine.stats().refused_views_address, 1);
+    assert_eq!(subject.hear(1, Message::Gossip, &asking).len(), 1);
+
+    // A member that has moved says so first.
+    let moved = OwnedRecord { revision: 2, address: address(77), ..record(1) };
+    let updates = [Update::Record(moved.borrow()), Update::Range(NOTHING)];
+    let sent = subject.hear_from(address(77), &crate::datagram(1, Message::Gossip, &updates));
+    assert_eq!((sent.len(), sent[0].to), (1, address(77)));
+    assert_eq!(subject.engine.stats().refused_views_address, 1);
+}
+
+#[test]
+fn answers_cost_a_bounded_number_of_datagrams_a_second() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let mut subject = Subject::among(&numbers);
+    let ask = |subject: &mut Subject| subject.hear(10, Message::Gossip, &[Update::Range(NOTHING)]);
+
+    let sent: Vec<Sent> = (0..200).flat_map(|_| ask(&mut subject)).collect();
+    assert_eq!((sent.len(), subject.engine.stats().refused_views_budget), (128, 168));
+    subject.answered_for(ms(1_000));
+    assert_eq!(ask(&mut subject).len(), 4);
+}
+
+#[test]
+fn of_several_large_ranges_in_a_datagram_one_is_compared() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let digests = [1; 256];
+    let content = astromesh_wire::Content::Parts(&digests);
+    let whole = Update::Range(Range { prefix: 0, bits: 0, content });
+    let half = Update::Range(Range { prefix: 0, bits: 1, content });
+    let pieces = |updates: &[Update<'_>]| -> (usize, u64) {
+        let mut subject = Subject::among(&numbers);
+        let sent = subject.hear(10, Message::Gossip, updates);
+        let pieces = sent.iter().map(|sent| sent.news.len()).sum();
+        (pieces, subject.engine.stats().refused_ranges)
+    };
+
+    let (one, refused) = pieces(&[whole]);
+    assert!(one > 64, "{one} pieces");
+    assert_eq!(refused, 0);
+    assert_eq!(pieces(&[whole; 4]), (one, 3));
+    assert_eq!(pieces(&[whole, half]), (one, 1));
+}
+
+#[test]
+fn large_ranges_are_compared_32_times_a_second_even_if_nothing_differs() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let mut subject = Subject::among(&numbers);
+    let other = subject.engine.digest() ^ 1;
+    subject.hear(10, ping(other), &[]);
+    subject.answered_for(ms(1_000));
+    let sent = subject.hear(10, ping(other), &[]);
+    let digests = sent.iter().flat_map(|sent| &sent.news).find_map(|news| match news {
+        News::Parts(0, 0, digests) => Some(digests),
+        _ => None,
+    });
+    let digests: Vec<u8> =
+        digests.unwrap().iter().flat_map(|digest| digest.to_be_bytes()).collect();
+    let content = astromesh_wire::Content::Parts(digests.as_slice().try_into().unwrap());
+    let same = Update::Range(Range { prefix: 0, bits: 0, content });
+
+    for _ in 0..100 {
+        assert_eq!(subject.hear(10, Message::Gossip, &[same]), []);
+    }
+
+    assert_eq!(subject.engine.stats().refused_views_budget, 68);
+}
+
                     }
                 }
                 while let Some(event) = engine.poll_event() {
