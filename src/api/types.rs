@@ -207,7 +207,7 @@ pub struct DeathVerdict {
     pub incarnation: u32,
     /// Who decided.
     pub accuser: NodeRef,
-    /// `quorum`, `fallback`, `unreachable`, `timeout` or `unknown`.
+    /// `quorum`, `fallback`, `unreachable`, `timeout`, `hearsay` or `unknown`.
     pub rule: String,
     /// From the first ping without an answer to the verdict.
     pub open_seconds: f64,

@@ -199,6 +199,7 @@ const fn rule_name(rule: VerdictRule) -> &'static str {
         VerdictRule::Fallback => "fallback",
         VerdictRule::Unreachable => "unreachable",
         VerdictRule::Timeout => "timeout",
+        VerdictRule::Hearsay => "hearsay",
     }
 }
 

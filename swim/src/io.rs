@@ -162,6 +162,8 @@ pub enum VerdictRule {
     Unreachable,
     /// Its suspicion ran out (SWIM with Lifeguard).
     Timeout,
+    /// Told by a comparison of views, and it did not answer the accuser's pings.
+    Hearsay,
 }
 
 impl VerdictRule {
@@ -174,6 +176,7 @@ impl VerdictRule {
             Self::Fallback => 2,
             Self::Unreachable => 3,
             Self::Timeout => 4,
+            Self::Hearsay => 5,
         }
     }
 
@@ -185,6 +188,7 @@ impl VerdictRule {
             2 => Self::Fallback,
             3 => Self::Unreachable,
             4 => Self::Timeout,
+            5 => Self::Hearsay,
             _ => Self::Unknown,
         }
     }

@@ -97,6 +97,10 @@ stats! {
     deaths_checked,
     /// Of these, members that answered.
     deaths_disproved,
+    /// Of these, members that did not, so that the death was believed.
+    deaths_believed,
+    /// Not reported: evidence about a life that is not known here, or one node's own view.
+    refused_evidence,
     /// Comparisons not answered: they did not come from the address in the member's record.
     refused_views_address,
     /// Comparisons not answered: too many within a second.

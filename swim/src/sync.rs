@@ -158,6 +158,8 @@ pub struct Check {
     pub forget_at: Instant,
     /// The sequence of its pings.
     pub sequence: u16,
+    /// When it began.
+    pub started_at: Instant,
     /// Pings sent so far.
     pub tries: usize,
     /// When to send the next one, or to believe it.
@@ -175,7 +177,10 @@ impl Checks {
     /// claim.
     pub fn start(&mut self, id: ShortId, check: Check) -> bool {
         if let Some(running) = self.running.get_mut(&id) {
-            running.claim = running.claim.max(check.claim);
+            if check.claim > running.claim {
+                // When it is to be forgotten belongs to the claim.
+                (running.claim, running.forget_at) = (check.claim, check.forget_at);
+            }
             return true;
         }
         if self.running.len() >= CHECKS_MAX {
@@ -192,8 +197,17 @@ impl Checks {
     }
 
     /// The check of this member.
-    pub fn get_mut(&mut self, id: ShortId) -> Option<&mut Check> {
-        self.running.get_mut(&id)
+    #[must_use]
+    pub fn get(&self, id: ShortId) -> Option<Check> {
+        self.running.get(&id).copied()
+    }
+
+    /// A ping was sent, and what follows is due then.
+    pub fn pinged(&mut self, id: ShortId, next_at: Instant) {
+        if let Some(check) = self.running.get_mut(&id) {
+            check.tries = check.tries.saturating_add(1);
+            check.next_at = next_at;
+        }
     }
 
     /// An ack came; `true` if it ends a check.

@@ -112,6 +112,9 @@ pub(super) fn reasons(verdict: &DeathVerdict) -> String {
     let rule = match verdict.rule.as_str() {
         "fallback" => "too few observers answered, and nobody had a sign of life",
         "unreachable" => "that node reached nobody who could help, and holds it for dead by itself",
+        "hearsay" => {
+            "others told of the death, and the node did not answer the pings that followed"
+        }
         "timeout" => "the suspicion was not refuted in time",
         _ => "",
     };

@@ -11,6 +11,8 @@ use rustc_hash::FxBuildHasher;
 use super::Engine;
 use crate::dissemination::{Class, Kind};
 use crate::io::{Event, Verdict, VerdictRule};
+use crate::precedence::Standing;
+use crate::sync::Check;
 use crate::time::Instant;
 
 /// Verdicts whose evidence is kept here to be passed on; the oldest gives way. What is kept for
@@ -62,7 +64,8 @@ impl Provenance {
     /// Keeps evidence; `false` if as much was known, for otherwise two nodes could tell each other
     /// older and newer evidence without end.
     fn keep(&mut self, id: ShortId, reasons: Reasons) -> bool {
-        if self.recent.get(&id).is_some_and(|known| known.rank() >= reasons.rank()) {
+        let known = self.recent.get(&id);
+        if known.is_some_and(|known| known.rank() >= reasons.rank() && !reasons.is_anew(known)) {
             return false;
         }
         // The newest comes last, whatever was known of that member.
@@ -72,6 +75,11 @@ impl Provenance {
         }
         self.recent.insert(id, reasons);
         true
+    }
+
+    /// The member is forgotten. It may come back with smaller numbers.
+    pub(super) fn forget(&mut self, id: ShortId) {
+        self.recent.shift_remove(&id);
     }
 }
 
@@ -99,10 +107,23 @@ impl Reasons {
         }
     }
 
-    /// Which of two reasons for the death of one member says more: the later one, and one for all
-    /// rather than one for this node only.
-    fn rank(&self) -> (Incarnation, bool) {
-        (self.subject, self.rule != VerdictRule::Unreachable)
+    /// Which of two reasons for the death of one member says more: the later one, then one for all
+    /// rather than one for this node only, and one with evidence rather than hearsay.
+    const fn rank(&self) -> (Incarnation, u8) {
+        let weight = match self.rule {
+            VerdictRule::Unreachable => 0,
+            VerdictRule::Unknown | VerdictRule::Hearsay => 1,
+            VerdictRule::Quorum | VerdictRule::Fallback | VerdictRule::Timeout => 2,
+        };
+        (self.subject, weight)
+    }
+
+    /// Whether this node gave the member up, took that back, and gave it up again. Nobody else's
+    /// view counts, so this cannot be forged.
+    fn is_anew(&self, known: &Self) -> bool {
+        self.rule == VerdictRule::Unreachable
+            && self.rank() == known.rank()
+            && self.decided_at.before(self.open_for) > known.decided_at
     }
 
     fn verdict(&self, now: Instant, subject: NodeId) -> Verdict {
@@ -153,8 +174,31 @@ impl Engine {
         self.report(now, id, reasons, true);
     }
 
-    /// Another node's reasons.
+    /// A death that a comparison told of is believed, for the member did not answer.
+    pub(super) fn keep_hearsay(&mut self, now: Instant, id: ShortId, check: &Check) {
+        let Standing { generation, incarnation, .. } = check.claim;
+        let subject = Incarnation { id, generation, incarnation };
+        let health = match self.evidence_floor() {
+            Some(_) => self.evidence.health.score(now),
+            None => u8::try_from(self.detector.health()).unwrap_or(u8::MAX),
+        };
+        let (own, rule) = ((self.local.id(), health), VerdictRule::Hearsay);
+        let mut reasons = Reasons::new(now, subject, own, rule, check.started_at);
+        reasons.tries = u8::try_from(check.tries).unwrap_or(u8::MAX);
+        self.report(now, id, reasons, true);
+    }
+
+    /// Another node's reasons. Those for a life that is not known here are not believed: they would
+    /// hide the true ones of each life until then.
     pub(super) fn take_evidence(&mut self, now: Instant, evidence: &Evidence<'_>) {
+        let Some(known) = self.known(evidence.subject.id) else { return };
+        let Standing { generation, incarnation, .. } = known.standing();
+        let is_ahead =
+            (evidence.subject.generation, evidence.subject.incarnation) > (generation, incarnation);
+        if is_ahead || VerdictRule::of_number(evidence.rule) == VerdictRule::Unreachable {
+            self.stats.refused_evidence += 1;
+            return;
+        }
         let mut reasons = Reasons {
             subject: evidence.subject,
             accuser: evidence.accuser,

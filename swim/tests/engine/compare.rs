@@ -7,26 +7,24 @@ use astromesh_swim::{Change, Claim, Command, Config, Engine, Event, Instant, Ori
 use astromesh_wire::{ClusterTag, Entry, Incarnation, Load, Message, NodeId, Range, State, Update};
 use bytes::BytesMut;
 
-use crate::{
-    CLUSTER, LOCAL, News, Sent, Subject, address, id, is_ping_to, ms, record, short, state,
-};
+use crate::{CLUSTER, LOCAL, News, Sent, Subject, address, id, ms, record, short, state};
 
 fn ping(digest: u32) -> Message {
     Message::Ping { target: short(LOCAL), sequence: 1, digest, wants_slot: false }
 }
 
 /// What a peer holds of a member of generation 1.
-fn entry(number: u8, state: State, incarnation: u32, revision: u32) -> Entry {
+pub(crate) fn entry(number: u8, state: State, incarnation: u32, revision: u32) -> Entry {
     let subject = Incarnation { id: short(number), generation: 1, incarnation };
     Entry { subject, state, revision, gone_for_s: 0 }
 }
 
-fn unknown(number: u8) -> Entry {
+pub(crate) fn unknown(number: u8) -> Entry {
     let subject = Incarnation { id: short(number), generation: 0, incarnation: 0 };
     Entry { subject, state: State::Alive, revision: 0, gone_for_s: 0 }
 }
 
-fn told(subject: &mut Subject, peer: u8, entries: &[Entry]) -> Vec<Sent> {
+pub(crate) fn told(subject: &mut Subject, peer: u8, entries: &[Entry]) -> Vec<Sent> {
     let updates: Vec<Update<'_>> = entries.iter().copied().map(Update::Entry).collect();
     subject.hear(peer, Message::Gossip, &updates)
 }
@@ -203,51 +201,6 @@ fn who_is_not_named_in_a_list_is_told_in_full() {
 }
 
 #[test]
-fn a_death_told_by_a_comparison_is_asked_of_the_member_which_refutes() {
-    let mut subject = Subject::among(&[1, 2]);
-
-    let sent = told(&mut subject, 2, &[entry(1, State::Dead, 0, 1)]);
-    assert_eq!(sent.len(), 1);
-    assert!(is_ping_to(1)(&sent[0]));
-    // The claim is on the ping, although it is not believed here.
-    assert_eq!(sent[0].news, [News::State(state(1, State::Dead, 0, 0))]);
-    let sequence = crate::sequence_of(&sent[0]);
-    let ack = Message::Ack { sequence, digest: 0, slot_ms: None };
-    subject.hear(1, ack, &[Update::State(state(1, State::Alive, 1, 0))]);
-    subject.wait(ms(400));
-
-    assert!(subject.member(1).unwrap().is_live());
-    assert!(!subject.changes().contains(&(id(1), Change::Dead)));
-    let stats = subject.engine.stats();
-    assert_eq!((stats.deaths_checked, stats.deaths_disproved), (1, 1));
-}
-
-#[test]
-fn a_death_told_by_a_comparison_is_believed_after_three_pings_without_an_answer() {
-    let mut subject = Subject::among(&[1, 2]);
-    let start = subject.now;
-    let mut pings = told(&mut subject, 2, &[entry(1, State::Dead, 0, 1)]);
-
-    let mut died_at = None;
-    for _ in 0..40 {
-        pings.extend(subject.wait(ms(10)));
-        if died_at.is_none() && subject.state_of(1) == Some(State::Dead) {
-            died_at = Some(subject.now.since(start));
-        }
-    }
-
-    let claim = News::State(state(1, State::Dead, 0, 0));
-    let asked = pings.iter().filter(|sent| is_ping_to(1)(sent) && sent.news == [claim.clone()]);
-    assert_eq!((asked.count(), died_at), (3, Some(ms(350))));
-    // The others hear of it from here too.
-    let sent = subject.answered_for(ms(1_000));
-    assert!(sent.iter().flat_map(|sent| &sent.news).any(|news| matches!(
-        news,
-        News::State(update) if update.id == short(1) && update.state == State::Dead
-    )));
-}
-
-#[test]
 fn a_leave_told_by_a_comparison_is_believed_at_once() {
     let mut subject = Subject::among(&[1, 2]);
 
@@ -290,6 +243,84 @@ fn an_answer_has_four_datagrams_at_most_whatever_is_asked() {
 
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|sent| sent.bytes <= 1_200));
+}
+
+const NOTHING: Range<'static> =
+    Range { prefix: 0, bits: 0, content: astromesh_wire::Content::List(0) };
+
+#[test]
+fn views_are_answered_to_the_address_of_the_member_only() {
+    let mut subject = Subject::among(&[1, 2]);
+    let asking = [Update::Range(NOTHING)];
+
+    let forged = crate::datagram(1, Message::Gossip, &asking);
+    assert_eq!(subject.hear_from(address(77), &forged), []);
+    assert_eq!(subject.engine.stats().refused_views_address, 1);
+    assert_eq!(subject.hear(1, Message::Gossip, &asking).len(), 1);
+
+    // A member that has moved says so first.
+    let moved = OwnedRecord { revision: 2, address: address(77), ..record(1) };
+    let updates = [Update::Record(moved.borrow()), Update::Range(NOTHING)];
+    let sent = subject.hear_from(address(77), &crate::datagram(1, Message::Gossip, &updates));
+    assert_eq!((sent.len(), sent[0].to), (1, address(77)));
+    assert_eq!(subject.engine.stats().refused_views_address, 1);
+}
+
+#[test]
+fn answers_cost_a_bounded_number_of_datagrams_a_second() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let mut subject = Subject::among(&numbers);
+    let ask = |subject: &mut Subject| subject.hear(10, Message::Gossip, &[Update::Range(NOTHING)]);
+
+    let sent: Vec<Sent> = (0..200).flat_map(|_| ask(&mut subject)).collect();
+    assert_eq!((sent.len(), subject.engine.stats().refused_views_budget), (128, 168));
+    subject.answered_for(ms(1_000));
+    assert_eq!(ask(&mut subject).len(), 4);
+}
+
+#[test]
+fn of_several_large_ranges_in_a_datagram_one_is_compared() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let digests = [1; 256];
+    let content = astromesh_wire::Content::Parts(&digests);
+    let whole = Update::Range(Range { prefix: 0, bits: 0, content });
+    let half = Update::Range(Range { prefix: 0, bits: 1, content });
+    let pieces = |updates: &[Update<'_>]| -> (usize, u64) {
+        let mut subject = Subject::among(&numbers);
+        let sent = subject.hear(10, Message::Gossip, updates);
+        let pieces = sent.iter().map(|sent| sent.news.len()).sum();
+        (pieces, subject.engine.stats().refused_ranges)
+    };
+
+    let (one, refused) = pieces(&[whole]);
+    assert!(one > 64, "{one} pieces");
+    assert_eq!(refused, 0);
+    assert_eq!(pieces(&[whole; 4]), (one, 3));
+    assert_eq!(pieces(&[whole, half]), (one, 1));
+}
+
+#[test]
+fn large_ranges_are_compared_32_times_a_second_even_if_nothing_differs() {
+    let numbers: Vec<u8> = (10..210).collect();
+    let mut subject = Subject::among(&numbers);
+    let other = subject.engine.digest() ^ 1;
+    subject.hear(10, ping(other), &[]);
+    subject.answered_for(ms(1_000));
+    let sent = subject.hear(10, ping(other), &[]);
+    let digests = sent.iter().flat_map(|sent| &sent.news).find_map(|news| match news {
+        News::Parts(0, 0, digests) => Some(digests),
+        _ => None,
+    });
+    let digests: Vec<u8> =
+        digests.unwrap().iter().flat_map(|digest| digest.to_be_bytes()).collect();
+    let content = astromesh_wire::Content::Parts(digests.as_slice().try_into().unwrap());
+    let same = Update::Range(Range { prefix: 0, bits: 0, content });
+
+    for _ in 0..100 {
+        assert_eq!(subject.hear(10, Message::Gossip, &[same]), []);
+    }
+
+    assert_eq!(subject.engine.stats().refused_views_budget, 68);
 }
 
 #[test]
@@ -401,84 +432,6 @@ impl Pair {
                     let other = 1 - number;
                     if to == numbered(u32::try_from(other).unwrap()).address {
                         ways.push_back((other, buffer.clone()));
-const NOTHING: Range<'static> =
-    Range { prefix: 0, bits: 0, content: astromesh_wire::Content::List(0) };
-
-#[test]
-fn views_are_answered_to_the_address_of_the_member_only() {
-    let mut subject = Subject::among(&[1, 2]);
-    let asking = [Update::Range(NOTHING)];
-
-    let forged = crate::datagram(1, Message::Gossip, &asking);
-    assert_eq!(subject.hear_from(address(77), &forged), []);
-    assert_eq!(subject.engine.stats().refused_views_address, 1);
-    assert_eq!(subject.hear(1, Message::Gossip, &asking).len(), 1);
-
-    // A member that has moved says so first.
-    let moved = OwnedRecord { revision: 2, address: address(77), ..record(1) };
-    let updates = [Update::Record(moved.borrow()), Update::Range(NOTHING)];
-    let sent = subject.hear_from(address(77), &crate::datagram(1, Message::Gossip, &updates));
-    assert_eq!((sent.len(), sent[0].to), (1, address(77)));
-    assert_eq!(subject.engine.stats().refused_views_address, 1);
-}
-
-#[test]
-fn answers_cost_a_bounded_number_of_datagrams_a_second() {
-    let numbers: Vec<u8> = (10..210).collect();
-    let mut subject = Subject::among(&numbers);
-    let ask = |subject: &mut Subject| subject.hear(10, Message::Gossip, &[Update::Range(NOTHING)]);
-
-    let sent: Vec<Sent> = (0..200).flat_map(|_| ask(&mut subject)).collect();
-    assert_eq!((sent.len(), subject.engine.stats().refused_views_budget), (128, 168));
-    subject.answered_for(ms(1_000));
-    assert_eq!(ask(&mut subject).len(), 4);
-}
-
-#[test]
-fn of_several_large_ranges_in_a_datagram_one_is_compared() {
-    let numbers: Vec<u8> = (10..210).collect();
-    let digests = [1; 256];
-    let content = astromesh_wire::Content::Parts(&digests);
-    let whole = Update::Range(Range { prefix: 0, bits: 0, content });
-    let half = Update::Range(Range { prefix: 0, bits: 1, content });
-    let pieces = |updates: &[Update<'_>]| -> (usize, u64) {
-        let mut subject = Subject::among(&numbers);
-        let sent = subject.hear(10, Message::Gossip, updates);
-        let pieces = sent.iter().map(|sent| sent.news.len()).sum();
-        (pieces, subject.engine.stats().refused_ranges)
-    };
-
-    let (one, refused) = pieces(&[whole]);
-    assert!(one > 64, "{one} pieces");
-    assert_eq!(refused, 0);
-    assert_eq!(pieces(&[whole; 4]), (one, 3));
-    assert_eq!(pieces(&[whole, half]), (one, 1));
-}
-
-#[test]
-fn large_ranges_are_compared_32_times_a_second_even_if_nothing_differs() {
-    let numbers: Vec<u8> = (10..210).collect();
-    let mut subject = Subject::among(&numbers);
-    let other = subject.engine.digest() ^ 1;
-    subject.hear(10, ping(other), &[]);
-    subject.answered_for(ms(1_000));
-    let sent = subject.hear(10, ping(other), &[]);
-    let digests = sent.iter().flat_map(|sent| &sent.news).find_map(|news| match news {
-        News::Parts(0, 0, digests) => Some(digests),
-        _ => None,
-    });
-    let digests: Vec<u8> =
-        digests.unwrap().iter().flat_map(|digest| digest.to_be_bytes()).collect();
-    let content = astromesh_wire::Content::Parts(digests.as_slice().try_into().unwrap());
-    let same = Update::Range(Range { prefix: 0, bits: 0, content });
-
-    for _ in 0..100 {
-        assert_eq!(subject.hear(10, Message::Gossip, &[same]), []);
-    }
-
-    assert_eq!(subject.engine.stats().refused_views_budget, 68);
-}
-
                     }
                 }
                 while let Some(event) = engine.poll_event() {

@@ -3,6 +3,7 @@
 
 mod accusing;
 mod bounds;
+mod checking;
 mod compare;
 mod doubt;
 mod doubting;

@@ -1,7 +1,9 @@
 //! Why a member was declared dead: reported once, passed on, and not mixed up.
 
 use astromesh_swim::{Config, Engine, VerdictRule};
-use astromesh_wire::{Ballot, ClusterTag, Evidence, Incarnation, Message, State, Update, Vote};
+use astromesh_wire::{
+    Ballot, ClusterTag, Entry, Evidence, Incarnation, Message, State, Update, Vote,
+};
 
 use crate::peers::{ALL_WELL, ONE_IS_GONE, Peers, accused, up_to};
 use crate::{LOCAL, News, Reasons, Sent, Subject, id, ms, record, short};
@@ -93,6 +95,7 @@ fn evidence_that_is_heard_is_reported_once_and_passed_on_with_its_age() {
 fn older_evidence_neither_replaces_newer_nor_is_told_again() {
     let mut subject = Subject::observing(&up_to(7));
     let newer = Incarnation { incarnation: 3, ..accused() };
+    subject.told(2, &[crate::state(1, State::Alive, 3, 0)]);
     subject.hear(2, Message::Gossip, &[evidence(newer, &[])]);
     subject.settle_keeping_events();
 
@@ -134,6 +137,116 @@ fn evidence_about_strangers_is_ignored_and_about_this_node_reported() {
     subject.hear(2, Message::Gossip, &[evidence(about(LOCAL), &[])]);
     assert_eq!(subject.verdicts().len(), 1);
     assert_eq!(subject.verdicts()[0].subject, id(LOCAL));
+}
+
+#[test]
+fn evidence_about_a_life_to_come_is_refused_and_hides_nothing() {
+    let mut subject = Subject::observing(&up_to(7));
+    let to_come = [
+        Incarnation { incarnation: 1, ..accused() },
+        Incarnation { generation: 2, ..accused() },
+        Incarnation { generation: u32::MAX, incarnation: u32::MAX, ..accused() },
+    ];
+
+    for forged in to_come {
+        subject.hear(2, Message::Gossip, &[evidence(forged, &[])]);
+    }
+    assert_eq!((subject.verdicts(), subject.engine.stats().refused_evidence), (Vec::new(), 3));
+    subject.hear(2, Message::Gossip, &[evidence(accused(), &[])]);
+
+    assert_eq!(subject.verdicts().len(), 1);
+}
+
+#[test]
+fn evidence_about_an_earlier_life_is_history_and_hides_no_newer_one() {
+    let mut subject = Subject::observing(&up_to(7));
+    subject.told(2, &[crate::state(1, State::Alive, 3, 0)]);
+    let later = Incarnation { incarnation: 3, ..accused() };
+
+    subject.hear(2, Message::Gossip, &[evidence(accused(), &[])]);
+    subject.hear(2, Message::Gossip, &[evidence(later, &[])]);
+
+    let lives: Vec<u32> = subject.verdicts().iter().map(|verdict| verdict.incarnation).collect();
+    assert_eq!(lives, [0, 3]);
+}
+
+#[test]
+fn the_own_view_of_another_is_no_evidence() {
+    let mut subject = Subject::observing(&up_to(7));
+    let Update::Evidence(told) = evidence(accused(), &[]) else { panic!("it is evidence") };
+    let own_view = Evidence { rule: VerdictRule::Unreachable.number(), ..told };
+
+    subject.hear(2, Message::Gossip, &[Update::Evidence(own_view)]);
+
+    assert_eq!((subject.verdicts(), subject.engine.stats().refused_evidence), (Vec::new(), 1));
+}
+
+#[test]
+fn a_member_given_up_twice_is_told_of_twice() {
+    let mut subject = Subject::observing(&[1, 2]);
+    let alone = Peers { silent: &[1, 2], nacks: false, vote: None };
+    let given_up = |subject: &Subject| -> usize {
+        let verdicts = subject.verdicts();
+        let rule = VerdictRule::Unreachable;
+        verdicts.iter().filter(|it| it.subject == id(1) && it.rule == rule).count()
+    };
+
+    subject.probe(1, alone);
+    subject.live(alone, ms(60_000));
+    assert_eq!(given_up(&subject), 1);
+    subject.live(ALL_WELL, ms(20_000));
+    assert_eq!(subject.shown(1), Some(State::Alive));
+    subject.probe(1, alone);
+    subject.live(alone, ms(60_000));
+
+    assert_eq!(given_up(&subject), 2);
+}
+
+#[test]
+fn a_death_told_by_a_comparison_is_reported_as_hearsay_until_there_is_evidence() {
+    for evidence_comes_first in [false, true] {
+        let mut subject = Subject::observing(&up_to(7));
+        subject.live(ALL_WELL, ms(5_000));
+        if evidence_comes_first {
+            subject.hear(2, Message::Gossip, &[evidence(accused(), &[])]);
+        }
+        let dead = Entry { subject: accused(), state: State::Dead, revision: 1, gone_for_s: 0 };
+        subject.hear(2, Message::Gossip, &[Update::Entry(dead)]);
+        let sent = subject.live(ONE_IS_GONE, ms(2_000));
+        let sent: Vec<Sent> = sent.into_iter().map(|(_, sent)| sent).collect();
+        assert_eq!(subject.state_of(1), Some(State::Dead));
+        if !evidence_comes_first {
+            let [verdict] = <[_; 1]>::try_from(subject.verdicts()).unwrap();
+            assert_eq!((verdict.accuser, verdict.subject), (Some(short(LOCAL)), id(1)));
+            assert_eq!((verdict.rule, verdict.tries), (VerdictRule::Hearsay, 10));
+            assert_eq!((verdict.open_for, verdict.decided_ago), (ms(2_000), ms(0)));
+            assert!(reasons(&sent).iter().all(|told| told.accuser == short(LOCAL)));
+            subject.hear(2, Message::Gossip, &[evidence(accused(), &[])]);
+        }
+
+        let rules: Vec<_> = subject.verdicts().iter().map(|verdict| verdict.rule).collect();
+        let wanted: &[_] = if evidence_comes_first {
+            &[VerdictRule::Quorum]
+        } else {
+            &[VerdictRule::Hearsay, VerdictRule::Quorum]
+        };
+        assert_eq!(rules, wanted);
+    }
+}
+
+#[test]
+fn with_a_member_its_evidence_is_forgotten() {
+    let mut config = crate::lifeguard();
+    config.reap_after = ms(5);
+    let mut subject = Subject::with(config);
+    subject.meet(&[1, 2]);
+
+    subject.hear(2, Message::Gossip, &[evidence(accused(), &[])]);
+    subject.told(2, &[crate::state(1, State::Dead, 0, 2)]);
+    assert!(subject.engine.has_news());
+    subject.wait(ms(5));
+
+    assert_eq!((subject.state_of(1), subject.engine.has_news()), (None, false));
 }
 
 /// One more than is kept: the oldest is not told any more, the others are.
