@@ -5,14 +5,20 @@ use std::time::Duration;
 use astromesh_sim::checks::Checks;
 use astromesh_sim::ledger::{CrashEnd, VictimClass};
 use astromesh_sim::network::{Direction, NodeLoss};
-use astromesh_sim::node::{Pace, record};
+use astromesh_sim::node::{self, Pace, record};
 use astromesh_sim::{Violation, World};
 use astromesh_swim::{Change, Claim, Command, Config, Engine, Event, Instant, Origin};
-use astromesh_wire::{ClusterTag, Load, NodeId, State};
+use astromesh_wire::{
+    Bucket, ClusterTag, Encoder, Load, Message, NodeId, State, StateUpdate, Update,
+};
+use bytes::BytesMut;
 
 use crate::{secs, seeded};
 
 const SUBJECT: NodeId = NodeId::from_bytes([7; 16]);
+
+/// Who tells of its end.
+const OTHER: NodeId = NodeId::from_bytes([9; 16]);
 
 /// An engine that has just learned of one member.
 fn view(generation: u32, incarnation: u32, state: State) -> Engine {
@@ -20,8 +26,21 @@ fn view(generation: u32, incarnation: u32, state: State) -> Engine {
     let now = Instant::default();
     let mut engine = Engine::new(now, Config::default(), ClusterTag::of("sim"), own, 1);
     let record = astromesh_swim::OwnedRecord { generation, incarnation, ..record(1, SUBJECT) };
-    let claims = vec![Claim { record, state, load: Load::default(), load_sequence: 0 }];
+    let other = node::record(2, OTHER);
+    let claim =
+        |record| Claim { record, state: State::Alive, load: Load::default(), load_sequence: 0 };
+    let claims = vec![claim(record), claim(other)];
     engine.handle_command(now, Command::Merge { claims, term: 0, origin: Origin::Join });
+    if state != State::Alive {
+        let accuser = Bucket::of(OTHER.short());
+        let (id, tag) = (SUBJECT.short(), ClusterTag::of("sim"));
+        let update = Update::State(StateUpdate { id, state, accuser, generation, incarnation });
+        let mut buffer = BytesMut::new();
+        let mut encoder = Encoder::begin(&mut buffer, OTHER.short(), &Message::Gossip);
+        encoder.push(&update).unwrap();
+        encoder.finish(tag);
+        engine.handle_datagram(now, node::address(2), &buffer);
+    }
     engine
 }
 
@@ -133,18 +152,18 @@ fn a_death_is_right_false_or_undecidable() {
 #[test]
 fn a_healthy_node_that_is_declared_dead_is_counted_as_such() {
     let mut world = World::settled(seeded(1), 5);
-    let mut buffer = bytes::BytesMut::new();
+    let mut buffer = BytesMut::new();
     let [from, to, subject] =
         [0, 1, 2].map(|node: usize| world.nodes()[node].engine.local().record.clone());
-    let lie = astromesh_wire::Update::State(astromesh_wire::StateUpdate {
+    let lie = Update::State(StateUpdate {
         id: subject.id.short(),
         state: State::Dead,
-        accuser: astromesh_wire::Bucket::default(),
+        accuser: Bucket::default(),
         generation: subject.generation,
         incarnation: subject.incarnation,
     });
-    let message = &astromesh_wire::Message::Gossip;
-    let mut encoder = astromesh_wire::Encoder::begin(&mut buffer, from.id.short(), message);
+    let message = &Message::Gossip;
+    let mut encoder = Encoder::begin(&mut buffer, from.id.short(), message);
     encoder.push(&lie).unwrap();
     encoder.finish(ClusterTag::of(astromesh_sim::world::CLUSTER));
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use astromesh_wire::{Bucket, Incarnation, Message, ShortId, State, StateUpdate, Vote};
 
+use super::compare::Piece;
 use super::doubts::{GIVEN_UP_INTERVAL, UNREACHABLE_AFTER, UNREACHABLE_INTERVAL};
 use super::{Cargo, Engine};
 use crate::detector::evidence::case::{
@@ -311,6 +312,11 @@ impl Engine {
             return;
         }
         match self.accusable(id) {
+            // Gone for long: said with its age, or it would be remembered for longer than elsewhere.
+            None if self.gone_for_s(now, id) > LONG_GONE_S => {
+                self.send_pieces(now, from, &[Piece::Entry(id)]);
+                return;
+            }
             // Dead, left or refuted already: the news of that answers.
             None if self.table.get(id).is_some() => {
                 let news = crate::dissemination::Topic { id, kind: Kind::State };
@@ -459,6 +465,9 @@ impl Engine {
         }
     }
 }
+
+/// A member that has been gone for longer is old news.
+const LONG_GONE_S: u32 = 30;
 
 /// From the first ping of a voter to its second, and from that to its third.
 const VOTER_TRIES: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(120));

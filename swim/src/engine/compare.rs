@@ -359,7 +359,7 @@ impl Engine {
 
     /// Writes an answer, as far as it fits its datagrams, and counts them; the rest is found by a
     /// later comparison.
-    fn send_pieces(&mut self, now: Instant, to: SocketAddr, pieces: &[Piece]) -> u32 {
+    pub(super) fn send_pieces(&mut self, now: Instant, to: SocketAddr, pieces: &[Piece]) -> u32 {
         let mut left = pieces;
         let mut sent = 0;
         while sent < ANSWER_DATAGRAMS_MAX && !left.is_empty() {
@@ -435,7 +435,7 @@ impl Engine {
         Entry { subject, state, revision: known.record.revision, gone_for_s }
     }
 
-    fn gone_for_s(&self, now: Instant, id: ShortId) -> u32 {
+    pub(super) fn gone_for_s(&self, now: Instant, id: ShortId) -> u32 {
         let forget_at = self.healing.tombstones.forget_at(id);
         forget_at.map_or(0, |at| tombstones::gone_for_s(now, at, self.config.reap_after))
     }
