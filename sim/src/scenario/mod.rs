@@ -7,7 +7,7 @@
 //! * [`nodes`], [`span`]: which nodes, how long
 //! * [`script`]: a file and a seed to single deeds, each with its time
 //! * [`run`]: the deeds on a world, and what came of it
-//! * [`judge`]: what was expected and did not hold
+//! * `judge`: what was expected and did not hold
 //! * [`chaos`]: files made up at random
 
 pub mod chaos;

@@ -1,6 +1,6 @@
 //! The clock, the agenda, and what a test can do to the nodes.
 //!
-//! Owns the nodes and what happens to them. Their hosts are played in [`host`]. Refuses to hold a rule
+//! Owns the nodes and what happens to them. Their hosts are played in `host`. Refuses to hold a rule
 //! of the protocol.
 
 mod host;
