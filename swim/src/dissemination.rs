@@ -203,6 +203,9 @@ impl Dissemination {
         let mut misfits = 0;
         for class in Class::ALL {
             let mut left = self.classes.get(class.index()).map_or(0, |class| class.length);
+            if left == 0 {
+                continue;
+            }
             let limit = limit(class);
             let mut sent = 0;
             while left > 0 && misfits < MISFITS_MAX {

@@ -14,7 +14,7 @@ use crate::detector::evidence::case::{
 };
 use crate::detector::evidence::watch::Reason;
 use crate::detector::evidence::{CASES_MAX, observer_count};
-use crate::dissemination::Kind;
+use crate::dissemination::{Kind, Topic};
 use crate::io::VerdictRule;
 use crate::member::{Doubt, Member};
 use crate::precedence::Standing;
@@ -180,7 +180,7 @@ impl Engine {
             return;
         }
         let age = now.since(case.opened_at);
-        let until_next = match (case.own, case.pings_sent) {
+        let until_next = match (case.own, case.pings.sent()) {
             (None, 0) => VOTER_TRIES.0.mul_f64(stretch),
             (None, 1) => VOTER_TRIES.1.mul_f64(stretch),
             _ if is_given_up => GIVEN_UP_INTERVAL,
@@ -188,7 +188,6 @@ impl Engine {
             _ if age < UNREACHABLE_AFTER => PERSIST_INTERVAL_LATE,
             _ => UNREACHABLE_INTERVAL,
         };
-        case.pings_sent = case.pings_sent.saturating_add(1);
         case.ping_at = now + until_next;
         let (target, sequence) = (id, case.pings.next(now));
         let Some(address) = self.table.get(id).map(|member| member.record.address()) else {
@@ -317,22 +316,17 @@ impl Engine {
                 self.send_pieces(now, from, &[Piece::Entry(id)]);
                 return;
             }
-            // Dead, left or refuted already: the news of that answers.
-            None if self.table.get(id).is_some() => {
-                let news = crate::dissemination::Topic { id, kind: Kind::State };
-                self.send(from, Message::Gossip, Some(news), Cargo::News);
-                return;
-            }
-            Some(known) if known > subject => {
-                let news = crate::dissemination::Topic { id, kind: Kind::State };
-                self.send(from, Message::Gossip, Some(news), Cargo::News);
-                return;
-            }
-            None => {
+            None if self.table.get(id).is_none() => {
                 self.send(from, reply(Vote::Abstain), None, Cargo::News);
                 return;
             }
-            Some(_) => {}
+            Some(known) if known <= subject => {}
+            // Dead, left or refuted already: the news of that answers.
+            None | Some(_) => {
+                let news = Topic { id, kind: Kind::State };
+                self.send(from, Message::Gossip, Some(news), Cargo::News);
+                return;
+            }
         }
         if self.evidence.health.is_sick(now) {
             self.send(from, reply(Vote::Abstain), None, Cargo::News);

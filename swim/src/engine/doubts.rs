@@ -15,6 +15,7 @@ use crate::time::Instant;
 use crate::timers::Timer;
 
 impl Engine {
+    /// Keeps trying and asking helpers; accuses once one of them answers, gives up at the end.
     pub(super) fn tend_doubt(&mut self, now: Instant, id: ShortId) {
         let is_given_up = self.table.get(id).is_some_and(|member| member.doubt == Doubt::GivenUp);
         let Some(case) = self.evidence.cases.get_mut(&id) else { return };
@@ -126,12 +127,13 @@ impl Engine {
 
     /// A member that is out of reach says something: it is pinged at once, at most each second.
     pub(super) fn hear_unreachable(&mut self, now: Instant, id: ShortId) {
+        // Hardly ever is there a case, and this is asked for every datagram.
+        let Some(case) = self.evidence.cases.get_mut(&id) else { return };
         let interval = match self.table.get(id).map(|member| member.doubt) {
             Some(Doubt::Unreachable) => UNREACHABLE_INTERVAL,
             Some(Doubt::GivenUp) => GIVEN_UP_INTERVAL,
             Some(Doubt::None | Doubt::Case) | None => return,
         };
-        let Some(case) = self.evidence.cases.get_mut(&id) else { return };
         if case.ping_at.since(now) + HEARD_INTERVAL <= interval {
             case.ping_at = now;
             self.timers.arm(now, Timer::Case(id));

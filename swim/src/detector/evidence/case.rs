@@ -97,8 +97,6 @@ pub struct Case {
     pub tries: Tries,
     /// When the next ping is due.
     pub ping_at: Instant,
-    /// Pings sent in this case.
-    pub pings_sent: u32,
     /// When a voter's own tries have had their time.
     pub own_due: Option<Instant>,
     /// When to ask again: the jurors of an accuser, the helpers of a doubter.
@@ -129,7 +127,6 @@ impl Case {
             own: None,
             tries: Tries { pings: 0, helpers: 0, nacks: 0 },
             ping_at: now,
-            pings_sent: 0,
             own_due: None,
             ask_at: now,
             asked: 0,

@@ -30,6 +30,12 @@ impl Pings {
         self.base
     }
 
+    /// How many were sent.
+    #[must_use]
+    pub const fn sent(&self) -> u16 {
+        self.sent
+    }
+
     /// The sequence of a ping that leaves now.
     pub fn next(&mut self, now: Instant) -> u16 {
         let number = if self.sent < PINGS { self.sent } else { 0 };
