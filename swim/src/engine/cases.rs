@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use astromesh_wire::{Bucket, Incarnation, Message, ShortId, State, StateUpdate, Vote};
+use smallvec::SmallVec;
 
 use super::compare::Piece;
 use super::doubts::{GIVEN_UP_INTERVAL, UNREACHABLE_AFTER, UNREACHABLE_INTERVAL};
 use super::{Cargo, Engine};
 use crate::detector::evidence::case::{
-    Case, PERSIST_INTERVAL, PERSIST_INTERVAL_LATE, PERSIST_LATE_AFTER, Role, SOLICIT_AT,
-    SOLICIT_INTERVAL, SUBSTITUTES_AFTER, Tries, VOTER_ACCUSES_AFTER, VOTER_STAYS, fallback,
-    floor_in, needed,
+    ASKERS_MAX, Case, JURORS_MAX, PERSIST_INTERVAL, PERSIST_INTERVAL_LATE, PERSIST_LATE_AFTER,
+    Role, SOLICIT_AT, SOLICIT_INTERVAL, SUBSTITUTES_AFTER, Tries, VOTER_ACCUSES_AFTER, VOTER_STAYS,
+    fallback, floor_in, needed,
 };
 use crate::detector::evidence::watch::Reason;
 use crate::detector::evidence::{CASES_MAX, observer_count};
@@ -133,12 +134,9 @@ impl Engine {
         };
         let age_ms = u16::try_from(now.since(case.opened_at).as_millis()).unwrap_or(u16::MAX);
         let message = Message::Solicit { subject: case.subject, age_ms };
-        let mut silent = [None; crate::detector::evidence::case::JURORS_MAX];
-        let jurors = case.jurors().filter(|juror| juror.vote.is_none());
-        for (seat, juror) in silent.iter_mut().zip(jurors) {
-            *seat = Some(juror.id);
-        }
-        for juror in silent.into_iter().flatten() {
+        let silent = case.jurors().filter(|juror| juror.vote.is_none());
+        let silent: SmallVec<[ShortId; JURORS_MAX]> = silent.map(|juror| juror.id).collect();
+        for juror in silent {
             if let Some(address) = self.table.get(juror).map(|member| member.record.address()) {
                 self.stats.solicitations += 1;
                 let cargo = self.cargo_for(juror);
@@ -276,11 +274,8 @@ impl Engine {
         let Some(case) = self.evidence.cases.get(&id) else { return };
         let Some(vote) = case.own else { return };
         let message = Message::Vote { subject: case.subject, vote };
-        let mut askers = [None; crate::detector::evidence::case::ASKERS_MAX];
-        for (seat, asker) in askers.iter_mut().zip(case.askers()) {
-            *seat = Some(asker);
-        }
-        for asker in askers.into_iter().flatten() {
+        let askers: SmallVec<[ShortId; ASKERS_MAX]> = case.askers().collect();
+        for asker in askers {
             if let Some(address) = self.table.get(asker).map(|member| member.record.address()) {
                 self.send(address, message, None, Cargo::News);
             }

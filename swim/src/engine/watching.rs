@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use astromesh_wire::{Message, ShortId};
+use smallvec::SmallVec;
 
 use super::{Cargo, Engine};
 use crate::detector::Rule;
-use crate::detector::evidence::watch::{Attempt, Reason, Step, Watch};
+use crate::detector::evidence::watch::{Attempt, HELPERS, Reason, Step, Watch};
 use crate::detector::evidence::{OBSERVERS, SWEEP_INTERVAL, SWEEP_SPREAD, observer_count};
 use crate::member::Doubt;
+use crate::probe::Chosen;
 use crate::time::Instant;
 use crate::timers::Timer;
 
@@ -28,7 +30,7 @@ impl Engine {
         if !std::mem::take(&mut self.evidence.is_stale) || self.evidence_floor().is_none() {
             return;
         }
-        let mut subjects = [None; OBSERVERS];
+        let mut subjects: SmallVec<[ShortId; OBSERVERS]> = SmallVec::new();
         if !self.has_left() {
             let ring = self.table.ring();
             let count = observer_count(ring.len());
@@ -36,17 +38,15 @@ impl Engine {
             let table = &self.table;
             let is_given_up =
                 |id: &ShortId| table.get(*id).is_some_and(|member| member.doubt == Doubt::GivenUp);
-            let behind = ring.behind(self.local.id()).filter(|id| !is_given_up(id)).take(count);
-            for (seat, id) in subjects.iter_mut().zip(behind) {
-                *seat = Some(id);
-            }
+            let behind = ring.behind(self.local.id()).filter(|id| !is_given_up(id));
+            subjects.extend(behind.take(count));
         }
         let table = &self.table;
         self.evidence.watches.retain(|id, watch| match watch.reason {
-            Reason::Observer => subjects.contains(&Some(*id)),
+            Reason::Observer => subjects.contains(id),
             Reason::Hint => table.get(*id).is_some_and(crate::member::Member::is_live),
         });
-        for id in subjects.into_iter().flatten() {
+        for id in subjects {
             if let Some(watch) = self.evidence.watches.get_mut(&id) {
                 watch.reason = Reason::Observer;
                 continue;
@@ -129,30 +129,20 @@ impl Engine {
         Some((step, attempt.pings.next(now), wants_slot))
     }
 
-    /// Asks helpers to ping a watched member: others than before the first time, the same again.
+    /// Asks helpers to ping a watched member: chosen the first time, the same again.
     fn ask_helpers(&mut self, id: ShortId, sequence: u16) {
-        let is_first = self
-            .evidence
-            .watches
-            .get(&id)
-            .and_then(|watch| watch.attempt.as_ref())
-            .is_some_and(|attempt| attempt.helpers().next().is_none());
-        if is_first {
-            let chosen = self.choose(crate::detector::evidence::watch::HELPERS, Some(id));
+        let attempt = self.evidence.watches.get(&id).and_then(|watch| watch.attempt.as_ref());
+        let Some(attempt) = attempt else { return };
+        let mut helpers: Chosen = attempt.helpers().collect();
+        if helpers.is_empty() {
+            helpers = self.choose(HELPERS, Some(id));
             if let Some(watch) = self.evidence.watches.get_mut(&id)
                 && let Some(attempt) = &mut watch.attempt
             {
-                chosen.into_iter().for_each(|helper| attempt.add_helper(helper));
+                helpers.iter().for_each(|&helper| attempt.add_helper(helper));
             }
         }
-        let Some(watch) = self.evidence.watches.get(&id) else { return };
-        let mut helpers = [None; crate::detector::evidence::watch::HELPERS];
-        for (seat, helper) in
-            helpers.iter_mut().zip(watch.attempt.iter().flat_map(Attempt::helpers))
-        {
-            *seat = Some(helper);
-        }
-        for helper in helpers.into_iter().flatten() {
+        for helper in helpers {
             self.ask_helper(helper, id, sequence);
         }
     }
