@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use astromesh::config::{
-    Advertise, Detection, LogLevel, Overrides, PROBLEMS_MAX, Problems, Runtime, load, schema,
+    Advertise, Detection, LogLevel, Overrides, PROBLEMS_MAX, Problems, Runtime, Workers, load,
+    schema,
 };
 use astromesh_wire::Service;
 use tempfile::TempDir;
@@ -68,6 +69,17 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(runtime.data_dir, directory.path().join("data"));
     assert_eq!(SocketAddr::new(runtime.api.host, runtime.api.port), api);
     assert_eq!(runtime.api.body_bytes_max, 1 << 20);
+    assert_eq!((runtime.api.max_concurrent, runtime.api.queue_max), (0, 1024));
+    assert_eq!(
+        (runtime.api.queue_timeout, runtime.api.connect_timeout),
+        (Duration::from_secs(30), Duration::from_secs(1))
+    );
+    assert_eq!(
+        [runtime.api.first_byte_timeout, runtime.api.idle_timeout, runtime.api.total_timeout],
+        [Some(Duration::from_secs(600)), Some(Duration::from_secs(300)), None]
+    );
+    assert_eq!(runtime.api.workers.threads(), 1);
+    assert!(runtime.api.access_log);
     assert_eq!(runtime.services.enabled(), Service::ALL);
     assert_eq!(runtime.peers, []);
     assert_eq!(runtime.log_level, LogLevel::Info);
@@ -91,7 +103,19 @@ fn every_key_of_the_file_arrives() {
         "spec:
   data_dir: lasting
   log_level: warning
-  api: {host: '::1', port: 9000, body_bytes_max: 2048}
+  api:
+    host: '::1'
+    port: 9000
+    body_bytes_max: 2048
+    max_concurrent: 8
+    queue_max: 16
+    queue_timeout: 2.5
+    connect_timeout: 0.25
+    first_byte_timeout: 0
+    idle_timeout: 7
+    total_timeout: 90
+    workers: auto
+    access_log: false
   services: {rag: false, channels: false}
   peers:
     - {name: worker-1, url: 'http://worker:8000/', services: [tools, agents]}
@@ -117,6 +141,14 @@ fn every_key_of_the_file_arrives() {
         (runtime.api.host.to_string().as_str(), runtime.api.port, runtime.api.body_bytes_max),
         ("::1", 9000, 2048)
     );
+    let api = &runtime.api;
+    assert_eq!((api.max_concurrent, api.queue_max), (8, 16));
+    assert_eq!([api.queue_timeout, api.connect_timeout], [2500, 250].map(Duration::from_millis));
+    assert_eq!(
+        [api.first_byte_timeout, api.idle_timeout, api.total_timeout],
+        [None, Some(Duration::from_secs(7)), Some(Duration::from_secs(90))]
+    );
+    assert_eq!((api.workers, api.access_log), (Workers::Auto, false));
     assert!(runtime.services.contains(Service::Agents));
     assert!(!runtime.services.contains(Service::Rag));
     assert_eq!(runtime.services.enabled().len(), 6);
@@ -139,11 +171,13 @@ fn every_key_of_the_file_arrives() {
 
 #[test]
 fn flags_win_over_the_file_and_move_gossip_with_http() {
-    let directory = directory("spec: {api: {host: 127.0.0.1, port: 9000}, log_level: error}");
+    let directory =
+        directory("spec: {api: {host: 127.0.0.1, port: 9000, workers: 2}, log_level: error}");
     let overrides = Overrides {
         host: Some([127, 0, 0, 2].into()),
         port: Some(0),
         log_level: Some(LogLevel::Debug),
+        workers: Some("3".parse().unwrap()),
         ..flags(directory.path())
     };
     let runtime = load(&overrides, |_| None).unwrap();
@@ -151,6 +185,7 @@ fn flags_win_over_the_file_and_move_gossip_with_http() {
     assert_eq!((runtime.api.host.to_string().as_str(), runtime.api.port), ("127.0.0.2", 0));
     assert_eq!(runtime.mesh.bind, SocketAddr::from(([127, 0, 0, 2], 0)));
     assert_eq!(runtime.log_level, LogLevel::Debug);
+    assert_eq!(runtime.api.workers.threads(), 3);
 }
 
 #[test]
@@ -249,6 +284,32 @@ fn a_member_must_be_suspect_before_it_is_dead() {
 }
 
 #[test]
+fn a_deadline_leaves_time_to_connect() {
+    let remedy = |name| {
+        format!(
+            "connecting is part of the time to the answer: raise {name}, set it to 0 for none, or \
+             lower connect_timeout"
+        )
+    };
+    for (api, expected, name) in [
+        (
+            "{first_byte_timeout: 0.5}",
+            "first_byte_timeout: must not be shorter than connect_timeout, 1 s (got 0.5)",
+            "first_byte_timeout",
+        ),
+        (
+            "{connect_timeout: 5, total_timeout: 4}",
+            "total_timeout: must not be shorter than connect_timeout, 5 s (got 4)",
+            "total_timeout",
+        ),
+    ] {
+        let found = problems(&format!("spec: {{api: {api}}}"));
+        assert_eq!(found, [format!("1 spec.api.{expected} -> {}", remedy(name))], "{api}");
+    }
+    assert!(load_text("spec: {api: {connect_timeout: 5, first_byte_timeout: 5}}").is_ok());
+}
+
+#[test]
 fn deaths_are_decided_as_the_file_says() {
     let evidence = |seconds| Detection::Evidence { floor: Duration::from_secs_f64(seconds) };
     for (value, expected) in [
@@ -284,6 +345,15 @@ fn values_at_the_limits_are_taken_and_beyond_them_refused() {
             vec!["0", "65536", "-1", "'8000'", "8000.0", ".inf"],
         ),
         ("api: {body_bytes_max: V}", vec!["1024", "67108864"], vec!["1023", "67108865"]),
+        ("api: {max_concurrent: V}", vec!["0", "1000000"], vec!["1000001", "-1", "1.5"]),
+        ("api: {queue_max: V}", vec!["0", "65536"], vec!["65537", "none"]),
+        ("api: {queue_timeout: V}", vec!["0.001", "3600"], vec!["0", "3601"]),
+        ("api: {connect_timeout: V}", vec!["0.001", "60"], vec!["0", "60.1"]),
+        ("api: {first_byte_timeout: V}", vec!["0", "1", "86400"], vec!["0.5", "86401", "off"]),
+        ("api: {idle_timeout: V}", vec!["0", "0.001", "86400"], vec!["0.0001", "-1", "86401"]),
+        ("api: {total_timeout: V}", vec!["0.0", "1", "86400"], vec!["0.5", "86401"]),
+        ("api: {workers: V}", vec!["auto", "1", "256"], vec!["0", "257", "'4'", "1.5", "all"]),
+        ("api: {access_log: V}", vec!["true", "false"], vec!["on", "0"]),
         ("mesh: {gossip_interval: V}", vec!["0.1", "3600"], vec!["0.09", "3600.1", "true", "[]"]),
         ("mesh: {gossip_fanout: V}", vec!["1", "64"], vec!["0", "65"]),
         ("mesh: {enabled: V}", vec!["true", "false", ""], vec!["yes", "1", "'true'"]),

@@ -11,6 +11,7 @@ use astromesh_wire::Service;
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::api::Workers;
 use super::runtime::{Advertise, Detection, LogLevel};
 
 /// What a key takes.
@@ -50,6 +51,15 @@ pub(super) enum Kind {
         /// The longest.
         max: f64,
     },
+    /// A number of seconds, or 0 for none.
+    SecondsOrOff {
+        /// The shortest but 0.
+        min: f64,
+        /// The longest.
+        max: f64,
+    },
+    /// `auto`, or a number of threads.
+    Workers,
     /// An IP address.
     Ip,
     /// An IP address with a port.
@@ -97,6 +107,8 @@ impl Kind {
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer { min, max } => format!("whole number, {min} to {max}"),
             Self::Seconds { min, max } => format!("seconds, {min} to {max}"),
+            Self::SecondsOrOff { min, max } => format!("0 for none, or seconds, {min} to {max}"),
+            Self::Workers => format!("`auto`, or whole number, 1 to {}", Workers::MAX),
             Self::Ip => "IP address".to_owned(),
             Self::Socket => "IP address and port".to_owned(),
             Self::Advertise => "host or `host:port`".to_owned(),
@@ -120,6 +132,8 @@ impl Kind {
             Self::Bool => boolean(value).map(drop),
             Self::Integer { min, max } => integer(value, min, max).map(drop),
             Self::Seconds { min, max } => seconds(value, min, max).map(drop),
+            Self::SecondsOrOff { min, max } => seconds_or_off(value, min, max).map(drop),
+            Self::Workers => workers(value).map(drop),
             Self::Ip => ip(value).map(drop),
             Self::Socket => socket(value).map(drop),
             Self::Advertise => advertise(value).map(drop),
@@ -223,6 +237,33 @@ pub(super) fn seconds(value: &Value, min: f64, max: f64) -> Read<Duration> {
         Some(number) if (min..=max).contains(&number) => Ok(Duration::from_secs_f64(number)),
         Some(_) => fault(format!("is out of range {min} to {max} seconds"), remedy),
         None => fault("must be a number of seconds", remedy),
+    }
+}
+
+/// A duration from `min` to `max` seconds, or none at all.
+pub(super) fn seconds_or_off(value: &Value, min: f64, max: f64) -> Read<Duration> {
+    if value.as_f64() == Some(0.0) {
+        return Ok(Duration::ZERO);
+    }
+    seconds(value, min, max).map_err(|fault| {
+        let remedy = format!("{}, or 0 for no limit", fault.remedy);
+        Fault { remedy, ..fault }
+    })
+}
+
+/// A number of threads.
+pub(super) fn workers(value: &Value) -> Read<Workers> {
+    let read = match value {
+        Value::String(text) if text == "auto" => Some(Workers::Auto),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    };
+    match read {
+        Some(workers) => Ok(workers),
+        None => fault(
+            "is no number of threads",
+            format!("write auto, or a whole number from 1 to {}, without quotes", Workers::MAX),
+        ),
     }
 }
 

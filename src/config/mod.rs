@@ -7,6 +7,7 @@
 //! The binaries call [`load`] with their flags and a way to look up environment variables, and
 //! exit with 64 when it returns [`Problems`].
 
+mod api;
 mod check;
 mod kind;
 mod problem;
@@ -18,10 +19,9 @@ pub mod yaml;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+pub use api::{Api, UnknownWorkers, Workers};
 pub use problem::{PROBLEMS_MAX, Problem, Problems};
-pub use runtime::{
-    Advertise, Api, Detection, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel,
-};
+pub use runtime::{Advertise, Detection, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel};
 
 /// Where an installed package keeps its configuration.
 pub const SYSTEM_DIRECTORY: &str = "/etc/astromesh";
@@ -46,6 +46,8 @@ pub struct Overrides {
     pub port: Option<u16>,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
+    /// `--workers`: threads that serve requests.
+    pub workers: Option<Workers>,
 }
 
 /// Finds, reads and checks the configuration.

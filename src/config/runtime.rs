@@ -4,7 +4,7 @@
 //! the problems that lie between keys. Refuses to find files, and to check what a single key may
 //! hold.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use astromesh_wire::limits::NAME_BYTES_MAX;
 use serde_json::Value;
 use url::Url;
 
+use super::api::{self, Api};
 use super::check::Check;
 use super::kind::{self, Kind};
 use super::problem::Problems;
@@ -42,18 +43,6 @@ pub struct Runtime {
     pub log_level: LogLevel,
     /// What is odd but no reason to refuse, for the log.
     pub warnings: Vec<String>,
-}
-
-/// The HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Api {
-    /// Address on which it listens; default `0.0.0.0`.
-    pub host: IpAddr,
-    /// TCP port on which it listens; default 8000. 0, which only `--port` can set, means any free
-    /// port: the port actually taken then holds for gossip too.
-    pub port: u16,
-    /// Longest request body in bytes; default 1 MiB, at most 64 MiB.
-    pub body_bytes_max: usize,
 }
 
 /// The services that are on; by default all.
@@ -196,12 +185,13 @@ pub(super) fn build(
     let mut check = Check::run(&file, document);
     check_timeouts(&mut check);
     check_floor(&mut check);
+    api::check_timeouts(&mut check);
     check.gathered.into_result()?;
 
     let values = Values { document };
-    let host = overrides.host.unwrap_or_else(|| values.read("spec.api.host", kind::ip));
-    let port = overrides.port.unwrap_or_else(|| values.whole("spec.api.port"));
-    let mesh = values.mesh(SocketAddr::new(host, port));
+    let api = api::read(&values, overrides);
+    let port = api.port;
+    let mesh = values.mesh(SocketAddr::new(api.host, port));
     let peers = values.peers();
     let mut warnings = Vec::new();
     if mesh.enabled && !peers.is_empty() {
@@ -216,7 +206,7 @@ pub(super) fn build(
     }
     Ok(Runtime {
         data_dir: data_dir.unwrap_or_else(|| values.data_dir(&dir)),
-        api: Api { host, port, body_bytes_max: values.whole("spec.api.body_bytes_max") },
+        api,
         services: values.services(),
         peers,
         mesh,
@@ -275,13 +265,13 @@ fn check_floor(check: &mut Check<'_>) {
 }
 
 /// Reads the keys of a document in which the walk found no problem.
-struct Values<'a> {
-    document: &'a Document,
+pub(super) struct Values<'a> {
+    pub(super) document: &'a Document,
 }
 
 impl Values<'_> {
     /// What a key holds, or its default.
-    fn read<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> T {
+    pub(super) fn read<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> T {
         self.read_if_sound(path, read).expect("the walk found no problem and defaults have none")
     }
 
@@ -305,18 +295,27 @@ impl Values<'_> {
     }
 
     /// A whole number of the width that its range in the table fits.
-    fn whole<T: TryFrom<u64>>(&self, path: &str) -> T {
+    pub(super) fn whole<T: TryFrom<u64>>(&self, path: &str) -> T {
         let number = self.read(path, |value| kind::integer(value, 0, u64::MAX));
         T::try_from(number).ok().expect("the range in the table fits the type of the field")
     }
 
-    fn seconds(&self, path: &str) -> Duration {
+    pub(super) fn seconds(&self, path: &str) -> Duration {
         self.seconds_if_sound(path).expect("the walk found no problem and defaults have none")
     }
 
-    fn seconds_if_sound(&self, path: &str) -> Option<Duration> {
-        let Kind::Seconds { min, max } = schema::find(path)?.kind else { return None };
-        self.read_if_sound(path, |value| kind::seconds(value, min, max))
+    /// A duration, or `None` where 0 switches it off.
+    pub(super) fn seconds_unless_off(&self, path: &str) -> Option<Duration> {
+        Some(self.seconds(path)).filter(|duration| !duration.is_zero())
+    }
+
+    /// A duration of one of the two kinds, 0 when it is off.
+    pub(super) fn seconds_if_sound(&self, path: &str) -> Option<Duration> {
+        self.read_if_sound(path, |value| match schema::find(path).map(|key| key.kind) {
+            Some(Kind::SecondsOrOff { min, max }) => kind::seconds_or_off(value, min, max),
+            Some(Kind::Seconds { min, max }) => kind::seconds(value, min, max),
+            _ => unreachable!("{path} is no duration"),
+        })
     }
 
     fn data_dir(&self, dir: &Path) -> PathBuf {

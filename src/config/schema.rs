@@ -40,6 +40,9 @@ const PORT: Kind = Kind::Integer { min: 1, max: 65_535 };
 /// From a tenth of a second, for tests on one machine, to an hour.
 const SECONDS: Kind = Kind::Seconds { min: 0.1, max: 3_600.0 };
 
+/// Up to a day, or none at all.
+const DEADLINE: Kind = Kind::SecondsOrOff { min: 0.001, max: 86_400.0 };
+
 pub(super) const PEERS_MAX: usize = 256;
 pub(super) const SEEDS_MAX: usize = 64;
 
@@ -84,6 +87,64 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer { min: 1_024, max: 67_108_864 },
         Is("1048576"),
         "Longest request body in bytes; longer ones are answered with 413.",
+    ),
+    key(
+        "spec.api.max_concurrent",
+        Kind::Integer { min: 0, max: 1_000_000 },
+        Is("0"),
+        "Agent requests that this node serves at once; 0 for no limit. A full node refuses before it \
+         reads the body, and the request goes to another. An agent file may set a lower limit for \
+         its agent.",
+    ),
+    key(
+        "spec.api.queue_max",
+        Kind::Integer { min: 0, max: 65_536 },
+        Is("1024"),
+        "Agent requests that may wait for a place when no other node has one. More are answered \
+         with 429. Without effect where there is no limit.",
+    ),
+    key(
+        "spec.api.queue_timeout",
+        Kind::Seconds { min: 0.001, max: 3_600.0 },
+        Is("30"),
+        "Longest wait for a place; then the request is answered with 429.",
+    ),
+    key(
+        "spec.api.connect_timeout",
+        Kind::Seconds { min: 0.001, max: 60.0 },
+        Is("1"),
+        "Longest wait for a connection to another node or to an agent's own process.",
+    ),
+    key(
+        "spec.api.first_byte_timeout",
+        DEADLINE,
+        Is("600"),
+        "Longest wait for the first byte of an answer. Not shorter than `connect_timeout`.",
+    ),
+    key(
+        "spec.api.idle_timeout",
+        DEADLINE,
+        Is("300"),
+        "Longest time in which not a byte passes while an answer or a WebSocket is under way.",
+    ),
+    key(
+        "spec.api.total_timeout",
+        DEADLINE,
+        Is("0"),
+        "Longest time from a request to the end of its answer, streams included. Not shorter than \
+         `connect_timeout`.",
+    ),
+    key(
+        "spec.api.workers",
+        Kind::Workers,
+        Is("1"),
+        "Threads that serve requests; `auto` for as many as there are processors. `--workers` wins.",
+    ),
+    key(
+        "spec.api.access_log",
+        Kind::Bool,
+        Is("true"),
+        "Write a line to the log for each request that was answered.",
     ),
     key(
         "spec.services",

@@ -18,7 +18,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::config::{self, LogLevel, Overrides, Runtime};
+use crate::config::{self, LogLevel, Overrides, Runtime, Workers};
 use crate::telemetry::logging;
 use parts::Parts;
 
@@ -38,6 +38,9 @@ pub struct Args {
     /// debug, info, warning or error.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
+    /// Threads that serve requests: auto, or 1 to 256 (spec.api.workers).
+    #[arg(long, value_name = "NUMBER")]
+    pub workers: Option<Workers>,
 }
 
 /// Bad configuration, as in sysexits.h `EX_USAGE`.
@@ -49,8 +52,8 @@ const EXIT_CONFIG: u8 = 64;
 pub fn main(args: Args) -> ExitCode {
     // For every HTTPS client of this process. Fails only when one is installed, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let Args { config, host, port, log_level } = args;
-    let overrides = Overrides { config, host, port, log_level };
+    let Args { config, host, port, log_level, workers } = args;
+    let overrides = Overrides { config, host, port, log_level, workers };
     let config = match config::load(&overrides, |name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(problems) => {
