@@ -18,8 +18,9 @@ use super::error::{ApiError, Code};
 use super::frame::RequestId;
 use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, RunRequest};
 use crate::directory::Snapshot;
+use crate::routing::forward::Here;
 use crate::routing::headers::NODE;
-use crate::routing::{Call, Here, Routed};
+use crate::routing::{Call, Routed};
 
 /// `GET /v1/agents`.
 pub async fn list(State(app): State<Arc<App>>) -> Json<AgentList> {
