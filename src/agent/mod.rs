@@ -1,10 +1,11 @@
 //! Agents: files, registry, runs.
 //!
 //! [`Registry::load`] reads the files, [`Registry::run`] runs an agent: the system prompt is
-//! rendered, a model is asked, the tools it wants are called, until it answers. Sees models only
-//! through [`crate::model::ChatModel`]; knows neither the mesh nor the HTTP server.
+//! rendered, a model is asked, the tools it wants are called, until it answers. An agent may instead
+//! be a process of its own; then [`Registry::offer`] says where requests go. Sees models only through [`crate::model::ChatModel`]; knows neither the mesh nor the HTTP server.
 
 mod file;
+mod offer;
 mod prompt;
 mod react;
 mod registry;
@@ -14,4 +15,5 @@ mod tools;
 mod trace;
 pub mod types;
 
+pub use offer::{CONCURRENT_MAX, Offer, UpstreamUrl};
 pub use registry::{FILES_MAX, Registry, RunError};

@@ -6,14 +6,16 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use reqwest::Client;
 use serde_json::Value;
 
-use super::file::{self, AgentFile, Candidate, FILE_BYTES_MAX, Reading};
+use super::file::{self, AgentFile, Candidate, FILE_BYTES_MAX, Program, Reading, Work};
 use super::run::Agent;
 use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, RunRequest, RunResponse};
+use super::{Offer, UpstreamUrl};
 use crate::model::{ChatModel, ModelError, echo::Echo, openai::OpenAi};
 
 /// The most agent files a node reads.
@@ -33,7 +35,21 @@ struct Entry {
     summary: AgentSummary,
     document: Option<Value>,
     /// Present exactly when the status is `deployed`.
-    agent: Option<Agent>,
+    deployed: Option<Deployed>,
+}
+
+#[derive(Debug)]
+struct Deployed {
+    max_concurrent: u32,
+    is_idempotent: bool,
+    place: Place,
+}
+
+/// Who runs an agent.
+#[derive(Debug)]
+enum Place {
+    Here(Box<Agent>),
+    Upstream(Arc<UpstreamUrl>),
 }
 
 /// Why a run gave no answer.
@@ -80,7 +96,7 @@ impl Registry {
             entries.push(Entry::new(reading, stem, &http));
         }
         // Of two entries with one name, the one that serves requests comes first.
-        entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.agent.is_none()));
+        entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
         Self { entries }
     }
 
@@ -93,10 +109,13 @@ impl Registry {
     /// The file of this agent as JSON, with `***` for secrets; drafts too, if they are YAML.
     #[must_use]
     pub fn document(&self, name: &str) -> Option<Value> {
-        self.entries
-            .iter()
-            .find(|entry| entry.summary.name == name)
-            .and_then(|entry| entry.document.clone())
+        self.entry(name).and_then(|entry| entry.document.clone())
+    }
+
+    /// Whether [`Registry::document`] has one.
+    #[must_use]
+    pub fn has_document(&self, name: &str) -> bool {
+        self.entry(name).is_some_and(|entry| entry.document.is_some())
     }
 
     /// The names of the agents that serve requests, sorted.
@@ -104,7 +123,7 @@ impl Registry {
     pub fn served_names(&self) -> Vec<String> {
         self.entries
             .iter()
-            .filter(|entry| entry.agent.is_some())
+            .filter(|entry| entry.deployed.is_some())
             .map(|entry| entry.summary.name.clone())
             .collect()
     }
@@ -112,30 +131,55 @@ impl Registry {
     /// Whether an agent of this name serves requests here.
     #[must_use]
     pub fn serves(&self, name: &str) -> bool {
-        self.agent(name).is_some()
+        self.deployed(name).is_some()
+    }
+
+    /// How requests for this agent are to be handled; `None` when it serves none here.
+    #[must_use]
+    pub fn offer(&self, name: &str) -> Option<Offer> {
+        let deployed = self.deployed(name)?;
+        Some(Offer {
+            max_concurrent: deployed.max_concurrent,
+            is_idempotent: deployed.is_idempotent,
+            upstream: match &deployed.place {
+                Place::Here(_) => None,
+                Place::Upstream(url) => Some(Arc::clone(url)),
+            },
+        })
     }
 
     /// Runs an agent. Dropping the future cancels the run and everything behind it.
     ///
     /// # Errors
-    /// See [`RunError`]. Failing tools are no errors: the model is told of them.
+    /// See [`RunError`]. Failing tools are no errors: the model is told of them. An agent with an
+    /// upstream is not run by this node: whoever has its [`Offer`] relays the request, and asking
+    /// for it here is [`RunError::Internal`].
     pub async fn run(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
-        let agent = self.agent(name).ok_or(RunError::UnknownAgent)?;
-        agent.run(request).await
+        match self.deployed(name).map(|deployed| &deployed.place) {
+            Some(Place::Here(agent)) => agent.run(request).await,
+            Some(Place::Upstream(url)) => Err(RunError::Internal(format!(
+                "the agent is served by http://{}{}, and the request was not relayed there",
+                url.authority, url.path
+            ))),
+            None => Err(RunError::UnknownAgent),
+        }
     }
 
-    fn agent(&self, name: &str) -> Option<&Agent> {
-        self.entries
-            .iter()
-            .filter(|entry| entry.summary.name == name)
-            .find_map(|entry| entry.agent.as_ref())
+    /// The first entry of this name: the one that serves requests, if there is such a one.
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        let index = self.entries.partition_point(|entry| entry.summary.name.as_str() < name);
+        self.entries.get(index).filter(|entry| entry.summary.name == name)
+    }
+
+    fn deployed(&self, name: &str) -> Option<&Deployed> {
+        self.entry(name)?.deployed.as_ref()
     }
 }
 
 impl Entry {
     fn new(reading: Reading, stem: String, http: &Client) -> Self {
         let name = reading.name.unwrap_or(stem);
-        let (status, error, agent) = match reading.agent {
+        let (status, error, deployed) = match reading.agent {
             Ok(file) => {
                 if !file.unused.is_empty() {
                     tracing::warn!(
@@ -144,7 +188,7 @@ impl Entry {
                         "agent file has parts that this version does not act on",
                     );
                 }
-                (AgentStatus::Deployed, None, Some(build(&name, file, http)))
+                (AgentStatus::Deployed, None, Some(deploy(&name, file, http)))
             }
             Err(error) => {
                 tracing::warn!(agent = %name, error = %error, "agent file is broken; listed as draft");
@@ -160,13 +204,24 @@ impl Entry {
                 error,
             },
             document: reading.document,
-            agent,
+            deployed,
         }
     }
 }
 
-fn build(name: &str, file: AgentFile, http: &Client) -> Agent {
-    let models = file
+fn deploy(name: &str, file: AgentFile, http: &Client) -> Deployed {
+    Deployed {
+        max_concurrent: file.max_concurrent,
+        is_idempotent: file.is_idempotent,
+        place: match file.work {
+            Work::Program(program) => Place::Here(Box::new(build(name, *program, http))),
+            Work::Upstream(url) => Place::Upstream(Arc::new(url)),
+        },
+    }
+}
+
+fn build(name: &str, program: Program, http: &Client) -> Agent {
+    let models = program
         .candidates
         .into_iter()
         .map(|candidate| -> Box<dyn ChatModel> {
@@ -179,9 +234,9 @@ fn build(name: &str, file: AgentFile, http: &Client) -> Agent {
     Agent {
         name: name.to_owned(),
         models,
-        prompt: file.prompt,
-        max_iterations: file.max_iterations,
-        toolbox: Toolbox::new(file.tools),
+        prompt: program.prompt,
+        max_iterations: program.max_iterations,
+        toolbox: Toolbox::new(program.tools),
     }
 }
 

@@ -20,16 +20,18 @@ fn default_session() -> String {
     "default".to_owned()
 }
 
-/// The answer to a run.
+/// The answer to a run. Of an agent that is a process of its own only the answer is certain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunResponse {
     /// What the agent says in the end.
     pub answer: String,
     /// How it got there.
+    #[serde(default)]
     pub steps: Vec<Step>,
     /// Tokens used; `null` when the model reported none.
     pub usage: Option<Usage>,
     /// Where the time went.
+    #[serde(default)]
     pub trace: Trace,
     /// Structured output, when the agent has an output schema.
     pub data: Option<Value>,
@@ -85,7 +87,7 @@ pub struct ModelUsage {
 }
 
 /// The spans of one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// 32 hexadecimal digits.
     pub trace_id: String,

@@ -82,7 +82,11 @@ fn query_from_stdin(output: &Output) -> Result<String, Failure> {
 /// `trace: ID | tokens: N | node: NAME`, and a row for each model that reported tokens.
 fn footer(response: &RunResponse, node: Option<&str>, output: &Output) -> String {
     let stream = Stream::Stderr;
-    let mut parts = vec![format!("trace: {}", response.trace.trace_id)];
+    let mut parts = Vec::new();
+    // An agent that is a process of its own may tell neither.
+    if !response.trace.trace_id.is_empty() {
+        parts.push(format!("trace: {}", response.trace.trace_id));
+    }
     if let Some(usage) = &response.usage {
         parts.push(format!("tokens: {}", usage.tokens_in + usage.tokens_out));
     }

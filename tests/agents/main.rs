@@ -6,3 +6,4 @@ mod http_tool;
 mod models;
 mod runs;
 mod support;
+mod upstream;

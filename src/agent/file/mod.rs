@@ -8,10 +8,12 @@
 mod model;
 mod section;
 mod tools;
+mod upstream;
 
 use serde_json::Value;
 
 use super::prompt::Prompt;
+use super::{CONCURRENT_MAX, UpstreamUrl};
 use crate::config::yaml;
 use section::{Path, Problems, SECRET_KEYS, Section};
 
@@ -49,14 +51,32 @@ const SPEC_KEYS_UNUSED: &[&str] = &[
 /// A file that can be run.
 #[derive(Debug)]
 pub(in crate::agent) struct AgentFile {
+    pub(in crate::agent) work: Work,
+    /// 0 means no limit.
+    pub(in crate::agent) max_concurrent: u32,
+    pub(in crate::agent) is_idempotent: bool,
+    /// Keys that the file has and this version does not act on.
+    pub(in crate::agent) unused: Vec<String>,
+}
+
+/// Who does what the agent does.
+#[derive(Debug)]
+pub(in crate::agent) enum Work {
+    /// This node.
+    Program(Box<Program>),
+    /// A process of its own.
+    Upstream(UpstreamUrl),
+}
+
+/// What a run on this node needs.
+#[derive(Debug)]
+pub(in crate::agent) struct Program {
     /// To be tried in this order; never empty.
     pub(in crate::agent) candidates: Vec<Candidate>,
     pub(in crate::agent) prompt: Prompt,
     pub(in crate::agent) max_iterations: u64,
     /// Names are unique.
     pub(in crate::agent) tools: Vec<ToolBlock>,
-    /// Keys that the file has and this version does not act on.
-    pub(in crate::agent) unused: Vec<String>,
 }
 
 /// What could be read of a file, whether it can be run or not.
@@ -125,7 +145,11 @@ fn read_document(
     }
     let Some(spec) = top.section("spec", problems) else {
         if top.value("spec").is_none() {
-            problems.add(&Path::default().key("spec"), None, "missing; it needs at least model");
+            problems.add(
+                &Path::default().key("spec"),
+                None,
+                "missing; it needs at least model or upstream",
+            );
         }
         return None;
     };
@@ -162,22 +186,48 @@ fn is_name(name: &str) -> bool {
 }
 
 fn read_spec(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<AgentFile> {
-    let mut known = vec!["identity", "model", "prompts", "orchestration", "tools"];
+    let mut known = vec![
+        "identity",
+        "model",
+        "prompts",
+        "orchestration",
+        "tools",
+        "upstream",
+        "max_concurrent",
+        "idempotent",
+    ];
     known.extend(SPEC_KEYS_UNUSED);
     spec.only_keys(&known, problems);
     if let Some(identity) = spec.section("identity", problems) {
         identity.only_keys(&["display_name", "description", "avatar"], problems);
     }
-    let candidates = model::read(spec, problems);
-    let prompt = read_prompt(spec, problems);
-    let max_iterations = read_orchestration(spec, problems);
-    let tools = tools::read(spec, problems);
+    let max_concurrent =
+        spec.integer("max_concurrent", (0, CONCURRENT_MAX.into()), problems).unwrap_or(0);
+    let is_idempotent = spec.boolean("idempotent", problems).unwrap_or(false);
+    let work = if spec.value("upstream").is_some() {
+        upstream::read(spec, problems).map(Work::Upstream)
+    } else {
+        read_program(spec, problems).map(|program| Work::Program(Box::new(program)))
+    };
     let unused = SPEC_KEYS_UNUSED
         .iter()
         .filter(|key| spec.value(key).is_some())
         .map(|key| format!("spec.{key}"))
         .collect();
-    Some(AgentFile { candidates, prompt: prompt?, max_iterations, tools, unused })
+    Some(AgentFile {
+        work: work?,
+        max_concurrent: u32::try_from(max_concurrent).unwrap_or(CONCURRENT_MAX),
+        is_idempotent,
+        unused,
+    })
+}
+
+fn read_program(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<Program> {
+    let candidates = model::read(spec, problems);
+    let prompt = read_prompt(spec, problems);
+    let max_iterations = read_orchestration(spec, problems);
+    let tools = tools::read(spec, problems);
+    Some(Program { candidates, prompt: prompt?, max_iterations, tools })
 }
 
 fn read_prompt(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<Prompt> {
