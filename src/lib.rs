@@ -7,6 +7,7 @@
 //! * [`gossip`]: the UDP socket, clock and HTTP join around the protocol engine of `astromesh-swim`
 //! * [`directory`]: who serves what, as immutable snapshots
 //! * [`routing`]: choose a node for a request and forward it there
+//! * [`proxy`]: the HTTP data plane: framing of HTTP/1.1
 //! * [`agent`]: agent files, their registry and their runs
 //! * [`model`]: chat models
 //! * [`api`]: the HTTP server of a node
@@ -22,5 +23,6 @@ pub mod directory;
 pub mod gossip;
 pub mod model;
 pub mod node;
+pub mod proxy;
 pub mod routing;
 pub mod telemetry;

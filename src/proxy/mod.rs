@@ -1,0 +1,5 @@
+//! The HTTP data plane: from the bytes of a client to the bytes of whoever answers.
+//!
+//! * [`http1`]: the framing of HTTP/1.1, without I/O
+
+pub mod http1;
