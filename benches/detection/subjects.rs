@@ -107,7 +107,8 @@ impl Ours {
                 Event::Leader { .. }
                 | Event::Generation(_)
                 | Event::OwnIdSeen(_)
-                | Event::Verdict(_) => {}
+                | Event::Verdict(_)
+                | Event::Beacon { .. } => {}
             }
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use astromesh_swim::{Command, OwnedRecord};
 use astromesh_wire::{
-    Ballot, Bucket, ClusterTag, Encoder, Evidence, Incarnation, Load, Message, ShortId, State,
-    StateUpdate, Update, Vote,
+    Ballot, Bucket, ClusterTag, Encoder, Evidence, Incarnation, Load, LoadRecord, Message, ShortId,
+    State, StateUpdate, Update, Vote,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -51,7 +51,7 @@ pub fn play(bytes: &[u8]) -> Vec<Violation> {
             9 => world.command(node, Command::SetMetadata(Bytes::from(vec![argument]))),
             10 => {
                 let load = Load { active_requests: u32::from(argument), ..Load::default() };
-                world.command(node, Command::SetLoad(load));
+                world.command(node, Command::SetLoad { load, sequence: 0 });
             }
             11 if argument == 0 => world.command(node, Command::Leave),
             11 => disturb(&mut world, node, argument),
@@ -163,6 +163,10 @@ fn forged_message(
         0 => Message::Ping { target, sequence, digest: 0, wants_slot: false },
         1 => Message::Ack { sequence, digest: 0, slot_ms: None },
         2 => Message::PingReq { target: sender.id.short(), sequence },
+        3 if number > 127 => {
+            let record = LoadRecord { boot: accused.generation, ..LoadRecord::default() };
+            Message::Beacon { target, record }
+        }
         3 => Message::Nack { sequence },
         4 => Message::Gossip,
         5 => Message::Query { subject: target },

@@ -85,7 +85,8 @@ pub struct Node {
     /// generation has been heard of.
     #[serde(default = "first_revision")]
     pub revision: u32,
-    /// Ours: grows with each load that the node announces.
+    /// Ours: when the node counted its load, in units of 10 ms since its process began; the highest of
+    /// a generation is the newest.
     #[serde(default)]
     pub load_sequence: u32,
     /// Ours: the node has more agents than fit a datagram; `agents` may lag behind.
@@ -116,6 +117,17 @@ pub struct NodeLoad {
     /// Agent runs in flight on the node.
     #[serde(default)]
     pub active_requests: u32,
+    /// Ours: agent runs that it takes at once; missing, or 0, for any number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub limit: u32,
+    /// Ours: it takes no new runs and finishes those that it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// `GET /v1/mesh/state` and the answer to `POST /v1/mesh/join`.

@@ -63,6 +63,8 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
             cpu_percent: f64::from(member.load.cpu_percent),
             memory_percent: f64::from(member.load.memory_percent),
             active_requests: member.load.active_requests,
+            limit: member.load.limit,
+            draining: member.load.is_draining,
         },
         leader: leader == Some(member.id),
         joined_at: member.joined_at,
@@ -137,6 +139,8 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
             active_requests: node.load.active_requests,
             cpu_percent: percent(node.load.cpu_percent),
             memory_percent: percent(node.load.memory_percent),
+            limit: node.load.limit,
+            is_draining: node.load.draining,
         },
         load_sequence: node.load_sequence,
     })
@@ -171,6 +175,17 @@ mod tests {
         assert_eq!(claim.record.address, ([10, 0, 0, 2], 8000).into());
         assert_eq!(claim.state, State::Alive);
         assert_eq!((claim.record.generation, claim.record.revision), (0, 1));
+    }
+
+    #[test]
+    fn a_limit_and_a_drain_are_told_and_read_and_left_out_where_there_is_none() {
+        let mut node = known();
+        assert!(serde_json::to_value(node.load).unwrap().get("limit").is_none());
+        assert!(serde_json::to_value(node.load).unwrap().get("draining").is_none());
+        node.load = NodeLoad { limit: 8, draining: true, ..node.load };
+        let text = serde_json::to_string(&node).unwrap();
+        let load = claim(&serde_json::from_str(&text).unwrap()).unwrap().load;
+        assert_eq!((load.limit, load.is_draining), (8, true));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
-use astromesh_wire::{ClusterTag, Metadata, NodeId};
+use astromesh_wire::{ClusterTag, LoadRecord, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -183,7 +183,7 @@ impl Gossip {
 
     fn next_wake(&self) -> std::time::Instant {
         let active = *self.setup.active_requests.borrow();
-        let mut wake = self.meter.next_poll(active);
+        let mut wake = self.meter.next_poll(&LoadRecord { active, ..LoadRecord::default() });
         if let Some(due) = self.engine.poll_timeout() {
             wake = wake.min(self.clock.std(due));
         }
@@ -252,8 +252,9 @@ impl Gossip {
 
     fn announce_load(&mut self) {
         let active = *self.setup.active_requests.borrow_and_update();
-        if let Some(load) = self.meter.poll(std::time::Instant::now(), active) {
-            self.command(Command::SetLoad(load));
+        let record = LoadRecord { active, ..LoadRecord::default() };
+        if let Some(load) = self.meter.poll(std::time::Instant::now(), &record) {
+            self.command(Command::SetLoad { load, sequence: 0 });
         }
     }
 
@@ -356,6 +357,7 @@ impl Gossip {
                 debug!(?verdict, "verdict");
                 self.journal.declared(self.clock.now(), &self.view, verdict);
             }
+            Event::Beacon { .. } => {}
         }
     }
 

@@ -37,8 +37,8 @@ impl LoadRecord {
             boot: member.generation,
             sequence: member.load_sequence,
             active: member.load.active_requests,
-            limit: 0,
-            is_draining: false,
+            limit: member.load.limit,
+            is_draining: member.load.is_draining,
             yours: None,
         }
     }

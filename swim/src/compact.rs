@@ -227,12 +227,14 @@ impl Stamp {
     }
 }
 
-/// A [`Load`] in six bytes.
+/// A [`Load`] in eleven bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PackedLoad {
     active_requests: [u8; 4],
     cpu_percent: u8,
     memory_percent: u8,
+    limit: [u8; 4],
+    is_draining: bool,
 }
 
 impl PackedLoad {
@@ -241,6 +243,8 @@ impl PackedLoad {
             active_requests: load.active_requests.to_be_bytes(),
             cpu_percent: load.cpu_percent,
             memory_percent: load.memory_percent,
+            limit: load.limit.to_be_bytes(),
+            is_draining: load.is_draining,
         }
     }
 
@@ -249,6 +253,8 @@ impl PackedLoad {
             active_requests: u32::from_be_bytes(self.active_requests),
             cpu_percent: self.cpu_percent,
             memory_percent: self.memory_percent,
+            limit: u32::from_be_bytes(self.limit),
+            is_draining: self.is_draining,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use astromesh_wire::{Ballot, Load, NodeId, ShortId, State};
+use astromesh_wire::{Ballot, Load, LoadRecord, NodeId, ShortId, State};
 use bytes::Bytes;
 
 use crate::member::OwnedRecord;
@@ -26,7 +26,21 @@ pub enum Command {
     /// Where others reach the local node, if it changed; refused without port or host.
     SetAddress(SocketAddr),
     /// How busy the local node is, if it changed.
-    SetLoad(Load),
+    SetLoad {
+        /// The load.
+        load: Load,
+        /// When it was counted, in units of 10 ms since the process began, so that others can
+        /// compare it with what a beacon told them. At least one more than the last is announced.
+        sequence: u32,
+    },
+    /// Tell a member at once, and nobody else, how busy the local node is. Ignored for members
+    /// that are not live.
+    Beacon {
+        /// The member.
+        to: NodeId,
+        /// What it is told; the boot is set to this node's generation.
+        record: LoadRecord,
+    },
     /// Probe this member next: somebody has reason to doubt it.
     Probe(NodeId),
     /// A datagram waited this long in the socket before it was handed over: answers that seem
@@ -91,6 +105,14 @@ pub enum Event {
     SyncWanted(NodeId),
     /// Somebody sends datagrams under this node's id.
     OwnIdSeen(SocketAddr),
+    /// A live member told how busy it is, in the generation in which it is known here. Whether that
+    /// is newer than what was told before is for the host to say.
+    Beacon {
+        /// The member.
+        id: NodeId,
+        /// What it told.
+        record: LoadRecord,
+    },
 }
 
 /// What changed about a member.

@@ -9,12 +9,13 @@ use crate::compact::{KnownRecord, PackedLoad, Stamp};
 use crate::precedence::{Edition, Standing};
 use crate::time::Instant;
 
-/// A member of the mesh, in 112 bytes.
+/// A member of the mesh, in 120 bytes.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// Identity and description, as the member itself announced them.
     pub record: KnownRecord,
-    /// Counts its announcements of load within its generation.
+    /// When it counted its load, in units of 10 ms since its process began, or one more than in its
+    /// announcement before; the highest within a generation is the newest.
     pub load_sequence: u32,
     /// Where it stands among the live or among the dead; kept by the table.
     pub(crate) place: u32,

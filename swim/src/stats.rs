@@ -109,6 +109,13 @@ stats! {
     refused_ranges,
     /// Not checked: too many checks at once.
     refused_checks_full,
+    /// Beacons sent: the load of this node, told to who sends it work.
+    beacons_sent,
+    /// Beacons received and reported to the host.
+    beacons_received,
+    /// Beacons not used: meant for another node, of a sender that is not live here, or of another
+    /// generation of it than the one known.
+    beacons_refused,
     /// Dead members forgotten for good, because too many others are still pinged.
     lost_dropped,
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use astromesh_swim::OwnedRecord;
 use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load, Message,
-    Range, Record, ShortId, State, StateUpdate, Update, Vote,
+    Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load, LoadRecord,
+    Message, Range, Record, ShortId, State, StateUpdate, Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -189,9 +189,21 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         .told(1, state(9, State::Alive, 1, 0))
         .wait(40)
         .hear(6, Message::Gossip, &[Update::Record(thief.borrow())]);
+    let beacon = |boot, number| {
+        let record = LoadRecord { boot, sequence: 9, active: 4, ..LoadRecord::default() };
+        Message::Beacon { target: short(number), record }
+    };
+    let beacons = Steps::default()
+        .hear(2, beacon(1, 0), &[])
+        .hear(2, beacon(2, 0), &[])
+        .hear(2, beacon(1, 3), &[])
+        .hear(9, beacon(1, 0), &[])
+        .told(1, state(2, State::Dead, 1, 0))
+        .hear(2, beacon(1, 0), &[]);
     let silence = Steps::default().wait(255).stand_still(200).wait(255).wait(255).wait(255);
     let own_id = Steps::default().hear(0, ping, &[]);
     let rows = [
+        ("beacons", beacons),
         ("cases", cases()),
         ("comparisons", comparisons()),
         ("doubts", doubts),

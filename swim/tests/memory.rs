@@ -10,8 +10,8 @@ use std::time::Duration;
 use astromesh_swim::{Claim, Command, Config, Engine, Instant, Origin, OwnedRecord};
 use astromesh_wire::metadata::{Agents, Metadata, Service};
 use astromesh_wire::{
-    Bucket, ClusterTag, Datagram, Encoder, Load, Message, NodeId, ShortId, State, StateUpdate,
-    Update,
+    Bucket, ClusterTag, Datagram, Encoder, Load, LoadRecord, Message, NodeId, ShortId, State,
+    StateUpdate, Update,
 };
 use bytes::BytesMut;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -65,6 +65,8 @@ fn a_member_costs_at_most_160_bytes_and_a_datagram_allocates_nothing() {
     let stats = node.engine.stats();
     assert!(stats.probes > 1_000 && stats.probes_failed == 0, "it has probed: {stats:?}");
     assert_eq!(stats.refused_relays_full, 0, "it has relayed");
+    let beacons = u64::from(WARM_UP + COUNTED);
+    assert_eq!((stats.beacons_received, stats.beacons_sent), (beacons, beacons));
     assert!(at_once <= MEMBER_BYTES_MAX);
     assert!(one_by_one <= MEMBER_BYTES_MAX);
     assert!(found.iter().all(|(_, allocations)| *allocations == 0), "{found:?}");
@@ -82,16 +84,19 @@ enum Kind {
     GossipFullOfKnownUpdates,
     /// It pings for another member and passes the answer on.
     RelayedPing,
+    /// It hears how busy the other is, and says the same of itself.
+    Beacon,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Ping,
         Self::PingWithKnownUpdate,
         Self::PingWithNewUpdate,
         Self::AckOfOwnProbe,
         Self::GossipFullOfKnownUpdates,
         Self::RelayedPing,
+        Self::Beacon,
     ];
 }
 
@@ -219,6 +224,14 @@ impl Node {
             Kind::RelayedPing => {
                 let target = id(subject).short();
                 self.write(id(sender).short(), &Message::PingReq { target, sequence }, &[]);
+            }
+            Kind::Beacon => {
+                let record = LoadRecord { boot: 1, sequence: number, ..LoadRecord::default() };
+                self.write(id(sender).short(), &Message::Beacon { target, record }, &[]);
+                let region = Region::new(ALLOCATOR);
+                self.receive(from);
+                self.command(Command::Beacon { to: id(sender), record });
+                return allocated(&region);
             }
             Kind::AckOfOwnProbe => {
                 let region = Region::new(ALLOCATOR);

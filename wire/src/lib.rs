@@ -6,6 +6,7 @@
 //!
 //! * [`id`]: the 128-bit [`NodeId`] and the 40-bit [`ShortId`] that stands for it on the wire
 //! * [`datagram`]: header, message, checksum; [`Encoder`] and [`Datagram::decode`]
+//! * [`load`]: how busy a node is
 //! * [`update`]: what is piggybacked: member states, records, loads, evidence, ranges
 //! * [`metadata`]: what a record says of its node beyond its address: services, agents, HTTP port
 //! * [`limits`]: every maximum in one place
@@ -26,13 +27,15 @@ mod codec;
 pub mod datagram;
 pub mod id;
 pub mod limits;
+pub mod load;
 pub mod metadata;
 pub mod update;
 
 pub use datagram::{ClusterTag, Datagram, Encoder, Full, Incarnation, Message, Rejection, Vote};
 pub use id::{NodeId, ParseIdError, ShortId};
+pub use load::{Load, LoadRecord};
 pub use metadata::{Agents, Metadata, Service};
 pub use update::{
-    Ballot, Bucket, Content, Encoded, Entry, Evidence, Load, Range, Record, State, StateUpdate,
-    Update, Updates,
+    Ballot, Bucket, Content, Encoded, Entry, Evidence, Range, Record, State, StateUpdate, Update,
+    Updates,
 };

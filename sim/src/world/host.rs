@@ -322,7 +322,8 @@ impl World {
                 Event::Verdict(_)
                 | Event::Leader { .. }
                 | Event::Generation(_)
-                | Event::OwnIdSeen(_) => {}
+                | Event::OwnIdSeen(_)
+                | Event::Beacon { .. } => {}
             }
             if self.observations.len() < OBSERVATIONS_MAX {
                 self.observations.push(Observation { at: self.now, observer: node, event });

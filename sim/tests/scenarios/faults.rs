@@ -121,7 +121,7 @@ fn a_starved_node_hears_late_and_in_order() {
     let sent_from = world.now();
     for count in 1..=20 {
         let load = Load { active_requests: count, ..Load::default() };
-        world.command(0, Command::SetLoad(load));
+        world.command(0, Command::SetLoad { load, sequence: count });
         world.run_for(Duration::from_millis(400));
     }
     world.run_for(secs(10));

@@ -100,7 +100,8 @@ impl Engine {
             | Message::Gossip
             | Message::Query { .. }
             | Message::Solicit { .. }
-            | Message::Vote { .. } => {
+            | Message::Vote { .. }
+            | Message::Beacon { .. } => {
                 let notice = self.notice_for(datagram.sender);
                 if notice.is_some() && now.since(heard_before) >= NOTICE_INTERVAL {
                     self.send(from, Message::Gossip, notice, Cargo::Empty);

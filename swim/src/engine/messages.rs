@@ -144,6 +144,9 @@ impl Engine {
                     self.take_vote(now, datagram.sender, subject, vote);
                 }
             }
+            Message::Beacon { target, record } => {
+                self.take_beacon(datagram.sender, target, record);
+            }
             Message::Query { subject } => {
                 if is_member {
                     let first = Some(Topic { id: subject, kind: Kind::Record });

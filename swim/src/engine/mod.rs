@@ -3,6 +3,7 @@
 //! * `mod.rs`: its state, and what a host calls
 //! * `messages.rs`: what to do with a datagram
 //! * `news.rs`: what to do with a claim about a member
+//! * `loads.rs`: how busy this node and the others are
 //! * `probing.rs`: what to do when time has passed
 //! * `watching.rs`, `cases.rs`, `doubts.rs`: how members are watched, accused, declared dead by evidence,
 //!   and given up
@@ -16,6 +17,7 @@ mod cases;
 mod compare;
 mod doubts;
 mod healing;
+mod loads;
 mod messages;
 mod news;
 mod probing;
@@ -197,14 +199,8 @@ impl Engine {
                     self.revise(now);
                 }
             }
-            Command::SetLoad(load) => {
-                if self.local.load() != load {
-                    self.local.set_load(load);
-                    self.local.load_sequence = self.local.load_sequence.saturating_add(1);
-                    self.tell(now, self.local.id(), Kind::Load, Class::Load);
-                    self.changed(self.local.record.id, Change::Load);
-                }
-            }
+            Command::SetLoad { load, sequence } => self.set_load(now, load, sequence),
+            Command::Beacon { to, record } => self.beacon(to.short(), record),
             Command::Probe(id) if self.evidence_floor().is_some() => {
                 self.probe_on_hint(now, id.short());
             }

@@ -297,38 +297,6 @@ impl Engine {
         self.changed(node, Change::Replaced);
     }
 
-    /// A load announcement; the highest sequence within a generation is the newest.
-    pub(super) fn take_load(
-        &mut self,
-        now: Instant,
-        id: ShortId,
-        generation: u32,
-        sequence: u32,
-        load: Load,
-    ) {
-        if id == self.local.id() {
-            let is_forged =
-                generation == self.local.record.generation && sequence > self.local.load_sequence;
-            if is_forged {
-                self.local.load_sequence = sequence;
-                self.tell_load_again(now);
-            }
-            return;
-        }
-        let Some(member) = self.table.get(id) else { return };
-        let is_news = generation == member.record.generation && sequence > member.load_sequence;
-        if !is_news {
-            return;
-        }
-        let node = member.record.id;
-        self.table.change(id, |member| {
-            member.set_load(load);
-            member.load_sequence = sequence;
-        });
-        self.tell(now, id, Kind::Load, Class::Load);
-        self.changed(node, Change::Load);
-    }
-
     /// Raises this node's own numbers above a claim about it, so that its word wins again.
     pub(super) fn outbid(
         &mut self,
@@ -381,11 +349,6 @@ impl Engine {
             self.tell_load_again(now);
         }
         self.changed(id, Change::Updated);
-    }
-
-    fn tell_load_again(&mut self, now: Instant) {
-        self.local.load_sequence = self.local.load_sequence.saturating_add(1);
-        self.tell(now, self.local.id(), Kind::Load, Class::Load);
     }
 
     /// The local node's description changed.

@@ -14,6 +14,7 @@ mod joining;
 mod leader;
 mod leaving;
 mod lies;
+mod loads;
 mod news;
 mod peers;
 mod probing;
@@ -349,7 +350,8 @@ pub(crate) fn sequence_of(sent: &Sent) -> u16 {
         Message::Gossip
         | Message::Query { .. }
         | Message::Solicit { .. }
-        | Message::Vote { .. } => panic!("{sent:?} has no sequence"),
+        | Message::Vote { .. }
+        | Message::Beacon { .. } => panic!("{sent:?} has no sequence"),
     }
 }
 

@@ -123,7 +123,8 @@ impl Subject {
             | Message::Nack { .. }
             | Message::Gossip
             | Message::Query { .. }
-            | Message::Vote { .. } => Vec::new(),
+            | Message::Vote { .. }
+            | Message::Beacon { .. } => Vec::new(),
         }
     }
 

@@ -3,7 +3,8 @@
 
 use astromesh_swim::Command;
 use astromesh_wire::{
-    Ballot, Content, Entry, Evidence, Incarnation, Message, Range, State, StateUpdate, Update, Vote,
+    Ballot, Content, Entry, Evidence, Incarnation, LoadRecord, Message, Range, State, StateUpdate,
+    Update, Vote,
 };
 
 use crate::peers::{Peers, up_to};
@@ -54,7 +55,7 @@ impl Storm {
 
     fn message(&mut self) -> Message {
         let (target, digest) = (short(self.rng.u8(1..=11)), self.rng.u32(..));
-        match self.rng.u8(..9) {
+        match self.rng.u8(..10) {
             0 => {
                 let target = if self.rng.bool() { short(LOCAL) } else { target };
                 let (sequence, wants_slot) = (self.sequence(), self.rng.bool());
@@ -68,6 +69,11 @@ impl Storm {
             3 => Message::Nack { sequence: self.sequence() },
             4 => Message::Gossip,
             5 => Message::Query { subject: target },
+            7 => {
+                let boot = self.number();
+                let record = LoadRecord { boot, sequence: self.number(), ..LoadRecord::default() };
+                Message::Beacon { target, record }
+            }
             6 => Message::Solicit { subject: self.subject(), age_ms: self.short_number() },
             _ => {
                 let vote = [Vote::No, Vote::No, Vote::Abstain, Vote::Alive][self.rng.usize(..4)];

@@ -1,24 +1,25 @@
 //! What datagrams carry piggybacked: member states, whole records, loads, evidence, ranges.
 //!
 //! Each update opens with a tag byte: its kind in the upper three bits; in the lower five the
-//! accuser's bucket, the state of a record, which of the rare kinds it is, or zero. Updates fill the
-//! rest of a datagram, one after the other; a reader that meets a kind it does not know rejects the
-//! datagram, so new kinds need a new version or an extension.
+//! accuser's bucket, the state of a record, flags of a load, which of the rare kinds it is, or zero.
+//! Updates fill the rest of a datagram, one after the other; a reader that meets a kind it does not
+//! know rejects the datagram, so new kinds need a new version or an extension.
 //!
-//! Owns states and loads, and which kind of update is which. [`Record`], [`Evidence`] and [`Range`]
-//! have a file each.
+//! Owns states, and which kind of update is which. [`Record`], [`Evidence`] and [`Range`]
+//! have a file each, and loads are those of [`crate::load`].
 
 mod evidence;
 mod range;
 mod record;
 
-use bincode::{Decode, Encode};
+use bincode::Encode;
 
 pub use self::evidence::{BALLOT_BYTES, Ballot, Evidence};
 pub use self::range::{Content, Entry, PARTS, Range};
 pub use self::record::Record;
 use crate::codec;
 use crate::id::ShortId;
+use crate::load::Load;
 
 /// One piece of news about one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +28,14 @@ pub enum Update<'a> {
     State(StateUpdate),
     /// Everything about a member, enough to insert it. About 100 bytes.
     Record(Record<'a>),
-    /// How busy a member is. About 11 bytes.
+    /// How busy a member is. 11 to 28 bytes, mostly 15.
     Load {
         /// The member.
         id: ShortId,
         /// Its generation; a load of an older one is worth nothing.
         generation: u32,
-        /// Counts the loads a member announced within its generation; the highest is the newest.
+        /// When the member counted it, in units of 10 ms since its process began, or one more than
+        /// before; the highest is the newest.
         sequence: u32,
         /// The load.
         load: Load,
@@ -135,17 +137,6 @@ impl Bucket {
     }
 }
 
-/// How busy a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-pub struct Load {
-    /// Agent runs in flight on the node.
-    pub active_requests: u32,
-    /// Processor use of the host, in percent.
-    pub cpu_percent: u8,
-    /// Memory use of the host, in percent.
-    pub memory_percent: u8,
-}
-
 const TAG_BUCKET_MASK: u8 = 0b0001_1111;
 const TAG_KIND_SHIFT: u32 = 5;
 const KIND_ALIVE: u8 = 0;
@@ -194,8 +185,8 @@ impl<'a> Update<'a> {
             }
             KIND_RECORD => Self::Record(Record::take(bytes)?),
             KIND_LOAD => {
-                let (_, id, generation, sequence, load): (u8, _, _, _, _) = codec::take(bytes)?;
-                Self::Load { id, generation, sequence, load }
+                let (_, id, generation, sequence): (u8, _, _, _) = codec::take(bytes)?;
+                Self::Load { id, generation, sequence, load: Load::take(tag, bytes)? }
             }
             KIND_OTHER => {
                 let _tag: u8 = codec::take(bytes)?;
@@ -217,7 +208,10 @@ impl<'a> Update<'a> {
             Self::State(update) => update.put(room),
             Self::Record(record) => record.put(room),
             Self::Load { id, generation, sequence, load } => {
-                codec::put(room, (KIND_LOAD << TAG_KIND_SHIFT, id, generation, sequence, load))
+                let tag = (KIND_LOAD << TAG_KIND_SHIFT) | load.tag_flags();
+                let head = codec::put(room, (tag, id, generation, sequence))?;
+                let fields = load.put(room.get_mut(head..)?)?;
+                Some(head.saturating_add(fields))
             }
             Self::Evidence(evidence) => evidence.put(room),
             Self::Range(range) => range.put(room),

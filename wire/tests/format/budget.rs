@@ -5,8 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use astromesh_wire::limits::{BALLOTS_MAX, DATAGRAM_BYTES_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
 use astromesh_wire::update::{BALLOT_BYTES, PARTS};
 use astromesh_wire::{
-    Content, Datagram, Encoder, Entry, Evidence, Full, Incarnation, Message, Range, Record, State,
-    Update, Vote,
+    Content, Datagram, Encoder, Entry, Evidence, Full, Incarnation, Load, LoadRecord, Message,
+    Range, Record, State, Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -31,6 +31,8 @@ fn messages_take_the_bytes_that_their_documentation_says() {
     assert_eq!(bytes_of("solicit"), 20);
     assert_eq!(bytes_of("vote-no"), 19);
     assert_eq!(bytes_of("vote-abstain"), 19);
+    assert_eq!(bytes_of("beacon"), 25);
+    assert_eq!(bytes_of("beacon-draining"), 26);
 }
 
 #[test]
@@ -39,6 +41,8 @@ fn updates_take_the_bytes_that_their_documentation_says() {
     assert_eq!(bytes_of("dead") - empty, 8);
     assert_eq!(bytes_of("left") - empty, 8);
     assert_eq!(bytes_of("load") - empty, 11);
+    // The limit comes on top, here in three bytes; that it is draining is in the tag.
+    assert_eq!(bytes_of("load-limited") - empty, 14);
     // Id, numbers, address and lengths; the name and the metadata come on top.
     assert_eq!(bytes_of("record-ipv4") - empty, 29 + "worker-1".len() + 9);
     assert_eq!(bytes_of("record-ipv6") - empty, 41 + "worker-1".len());
@@ -63,6 +67,9 @@ fn numbers_at_their_end_take_the_bytes_that_the_specification_says() {
     };
     assert_eq!(length(&Message::Solicit { subject, age_ms: u16::MAX }, None), 28);
     assert_eq!(length(&Message::Vote { subject, vote: Vote::Alive }, None), 27);
+    assert_eq!(length(&largest_beacon(), None), 41);
+    let smallest = Message::Beacon { target: MEMBER, record: LoadRecord::default() };
+    assert_eq!(length(&smallest, None), 24);
 
     let gone_for_s = u32::MAX;
     let entry = Entry { subject, state: State::Alive, revision: u32::MAX, gone_for_s: 0 };
@@ -80,9 +87,25 @@ fn numbers_at_their_end_take_the_bytes_that_the_specification_says() {
         ballots: &[0xff; BALLOTS_MAX * BALLOT_BYTES],
     };
     let update_length = |update| length(&Message::Gossip, Some(update)) - 11;
+    let load = Load { active_requests: u32::MAX, limit: u32::MAX, ..Load::default() };
+    let load = Update::Load { id: MEMBER, generation: u32::MAX, sequence: u32::MAX, load };
+    assert_eq!(update_length(load), 28);
     assert_eq!(update_length(Update::Entry(entry)), 22);
     assert_eq!(update_length(Update::Entry(dead)), 27);
     assert_eq!(update_length(Update::Evidence(evidence)), 165);
+}
+
+/// The largest message there is.
+fn largest_beacon() -> Message {
+    let record = LoadRecord {
+        boot: u32::MAX,
+        sequence: u32::MAX,
+        active: u32::MAX,
+        limit: u32::MAX,
+        is_draining: true,
+        yours: Some(u32::MAX),
+    };
+    Message::Beacon { target: MEMBER, record }
 }
 
 #[test]
@@ -120,12 +143,10 @@ fn largest_record_fits_beside_the_largest_message() {
     let name = "n".repeat(NAME_BYTES_MAX);
     let metadata = [0; METADATA_BYTES_MAX];
     let record = largest(&name, &metadata);
-    let subject = Incarnation { id: MEMBER, generation: u32::MAX, incarnation: u32::MAX };
-    let solicit = Message::Solicit { subject, age_ms: u16::MAX };
     let mut buffer = BytesMut::new();
-    let mut encoder = Encoder::begin(&mut buffer, SENDER, &solicit);
+    let mut encoder = Encoder::begin(&mut buffer, SENDER, &largest_beacon());
     encoder.push(&record).unwrap();
-    assert_eq!(encoder.room(), 48);
+    assert_eq!(encoder.room(), 35);
     encoder.finish(samples::cluster());
     let datagram = Datagram::decode(&buffer, samples::cluster()).unwrap();
     assert!(datagram.updates().eq([record]));

@@ -94,13 +94,14 @@ fn reserved_flags_are_malformed() {
 fn slot_flag_is_malformed_on_all_but_ping_and_ack() {
     // Fields and no updates, so that nothing but the flag is wrong.
     let subject = [2, 2, 2, 2, 2, 3, 1];
-    let rows: [(u8, &[u8]); 6] = [
+    let rows: [(u8, &[u8]); 7] = [
         (3, &[2, 2, 2, 2, 2, 0, 7]),
         (4, &[0, 7]),
         (5, &[]),
         (6, &[2, 2, 2, 2, 2]),
         (7, &[&subject[..], &[0, 9]].concat()),
         (8, &[&subject[..], &[0]].concat()),
+        (9, &[2, 2, 2, 2, 2, 3, 0, 0, 0, 9, 4, 0, 0]),
     ];
     for (kind, fields) in rows {
         let mut content = [&GOSSIP[..], fields].concat();
@@ -126,8 +127,34 @@ fn unknown_votes_are_malformed() {
 }
 
 #[test]
+fn beacons_with_unknown_flags_or_without_their_share_are_malformed() {
+    let with_flags = |flags: u8, share: &[u8]| {
+        let fields = [&[2, 2, 2, 2, 2, 3, 0, 0, 0, 9, 4, 0, flags][..], share].concat();
+        let mut content = [&GOSSIP[..], &fields].concat();
+        content[1] = 9;
+        Datagram::decode(&with_checksum(&content), cluster()).is_ok()
+    };
+    // Draining; with a share; both. Every other bit is for later versions to give a meaning.
+    for flags in 0..=u8::MAX {
+        assert_eq!(with_flags(flags, &[]), flags <= 1, "flags {flags}");
+        assert_eq!(with_flags(flags, &[7]), [2, 3].contains(&flags), "flags {flags}, a share");
+    }
+}
+
+#[test]
+fn load_whose_tag_announces_a_limit_that_is_not_there_is_malformed() {
+    let load = [2, 2, 2, 2, 2, 3, 9, 2, 35, 60];
+    let updates = |tag: u8, limit: &[u8]| updates_in(&[&[tag][..], &load, limit].concat());
+    for bits in 0..32 {
+        let has_limit = bits & 2 != 0;
+        assert_eq!(updates(0xa0 | bits, &[]), (!has_limit).then_some(1), "bits {bits}");
+        assert_eq!(updates(0xa0 | bits, &[8]), has_limit.then_some(1), "bits {bits}, a limit");
+    }
+}
+
+#[test]
 fn unknown_messages_are_malformed() {
-    for kind in [0, 9, 10, 11, 12, 13, 14, 15] {
+    for kind in [0, 10, 11, 12, 13, 14, 15] {
         assert_eq!(with_message(kind, &[0; 40]), Rejection::Malformed);
     }
 }

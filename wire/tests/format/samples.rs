@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use astromesh_wire::update::PARTS;
 use astromesh_wire::{
     Agents, Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load,
-    Message, Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
+    LoadRecord, Message, Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate,
+    Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -174,6 +175,19 @@ fn messages() -> Vec<Sample> {
             "vote: abstain, about subject 22.. at generation 3, incarnation 1",
             Message::Vote { subject: subject(3, 1), vote: Vote::Abstain },
         ),
+        plain(
+            "beacon",
+            "beacon: to 22.., boot 3, counted 90,000 ms after the start, 4 runs of which 1 is 22..'s",
+            Message::Beacon { target: MEMBER, record: load_record() },
+        ),
+        plain(
+            "beacon-draining",
+            "beacon: limit 300 (in three bytes), draining, 4 runs, none told apart",
+            Message::Beacon {
+                target: MEMBER,
+                record: LoadRecord { limit: 300, is_draining: true, yours: None, ..load_record() },
+            },
+        ),
     ]
 }
 
@@ -197,6 +211,11 @@ fn updates() -> Vec<Sample> {
         gossip("dead", "dead: accuser bucket 17, generation 3, incarnation 1", dead()),
         gossip("left", "left: generation 3, incarnation 1", state(State::Left, 3, 1)),
         gossip("load", "load: generation 3, sequence 9, 2 requests, CPU 35 %, memory 60 %", load()),
+        gossip(
+            "load-limited",
+            "load: the same of a node that takes 300 at once (in three bytes) and is draining",
+            limited_load(),
+        ),
         gossip(
             "evidence",
             "evidence: rule 1, open for 4,200 ms, decided 250 ms ago, 2 tries, 3 helpers, 1 nack, \
@@ -322,6 +341,22 @@ const fn subject(generation: u32, incarnation: u32) -> Incarnation {
 }
 
 fn load() -> Update<'static> {
-    let load = Load { active_requests: 2, cpu_percent: 35, memory_percent: 60 };
+    load_update(PLAIN_LOAD)
+}
+
+fn limited_load() -> Update<'static> {
+    load_update(Load { limit: 300, is_draining: true, ..PLAIN_LOAD })
+}
+
+const PLAIN_LOAD: Load =
+    Load { active_requests: 2, cpu_percent: 35, memory_percent: 60, limit: 0, is_draining: false };
+
+const fn load_update(load: Load) -> Update<'static> {
     Update::Load { id: MEMBER, generation: 3, sequence: 9, load }
+}
+
+/// 9,000 units of 10 ms after the start of its process.
+const fn load_record() -> LoadRecord {
+    let (boot, sequence) = (3, 9_000);
+    LoadRecord { boot, sequence, active: 4, limit: 0, is_draining: false, yours: Some(1) }
 }

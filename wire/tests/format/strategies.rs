@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use astromesh_wire::limits::{BALLOTS_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
 use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Agents, Ballot, Bucket, Content, Entry, Evidence, Incarnation, Load, Message, Metadata, NodeId,
-    Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
+    Agents, Ballot, Bucket, Content, Entry, Evidence, Incarnation, Load, LoadRecord, Message,
+    Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -55,7 +55,23 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     let solicit = (incarnation(), any::<u16>())
         .prop_map(|(subject, age_ms)| Message::Solicit { subject, age_ms });
     let vote = (incarnation(), vote()).prop_map(|(subject, vote)| Message::Vote { subject, vote });
-    prop_oneof![6 => probes, 1 => solicit, 1 => vote]
+    let beacon =
+        (short_id(), load_record()).prop_map(|(target, record)| Message::Beacon { target, record });
+    prop_oneof![6 => probes, 1 => solicit, 1 => vote, 1 => beacon]
+}
+
+fn load_record() -> impl Strategy<Value = LoadRecord> {
+    let numbers = (number(), any::<u32>(), number(), number());
+    (numbers, any::<bool>(), prop::option::of(number())).prop_map(
+        |((boot, sequence, active, limit), is_draining, yours)| LoadRecord {
+            boot,
+            sequence,
+            active,
+            limit,
+            is_draining,
+            yours,
+        },
+    )
 }
 
 fn incarnation() -> impl Strategy<Value = Incarnation> {
@@ -214,11 +230,14 @@ fn evidence() -> impl Strategy<Value = Piece> {
 }
 
 fn load() -> impl Strategy<Value = Piece> {
-    let load = (number(), any::<u8>(), any::<u8>()).prop_map(
-        |(active_requests, cpu_percent, memory_percent)| Load {
+    let limit = prop_oneof![Just(0), number()];
+    let load = (number(), any::<u8>(), any::<u8>(), limit, any::<bool>()).prop_map(
+        |(active_requests, cpu_percent, memory_percent, limit, is_draining)| Load {
             active_requests,
             cpu_percent,
             memory_percent,
+            limit,
+            is_draining,
         },
     );
     (short_id(), number(), number(), load).prop_map(|(id, generation, sequence, load)| {
