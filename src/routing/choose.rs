@@ -1,300 +1,245 @@
-//! Which node takes a request: the least busy of those that can.
+//! The choice among candidates: a pass over some or all of them that keeps the best.
 //!
-//! A pure function: it does no I/O, reads no clock, and its randomness is passed in.
+//! Owns what makes one candidate better than another. Allocates nothing, and looks at each
+//! candidate once.
 
-use astromesh_wire::{NodeId, State};
+use std::time::Duration;
 
-use super::load::Loads;
-use crate::directory::{Member, Snapshot};
+use astromesh_wire::NodeId;
 
-/// Everything a choice depends on.
+use super::affinity::{hash_of, preference};
+use super::table::{Mark, Mood, Node, Slot, Table, Tier, inverse_capacity};
+use super::terms::Here;
+use super::tuning::{AFFINITY_SLACK, AFFINITY_SPREAD, EJECTED_PERCENT_MAX};
+
+/// What a choice is made from.
+pub(super) struct Field<'a> {
+    pub(super) now: Duration,
+    pub(super) table: &'a Table,
+    /// In no order that means anything; a choice may shuffle them.
+    pub(super) candidates: &'a mut [Slot],
+    pub(super) local: Local,
+    pub(super) mood: Mood,
+    pub(super) random: &'a mut fastrand::Rng,
+}
+
+/// The part of this node.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// The mesh as this node sees it.
-    pub snapshot: &'a Snapshot,
-    /// The agent asked for.
-    pub agent: &'a str,
-    /// Whether this node runs the agent itself.
-    pub local: LocalNode,
-    /// How busy the others are.
-    pub loads: &'a Loads,
-    /// Nodes that have failed this request already; never chosen.
-    pub tried: &'a [NodeId],
-    /// Nodes that could not be connected to a moment ago; chosen only when nothing else is left.
-    pub ejected: &'a [NodeId],
+pub(super) struct Local {
+    pub(super) id: NodeId,
+    pub(super) here: Here,
+    pub(super) mark: Mark,
 }
 
-/// The part of the local node in a choice.
+/// A candidate that can be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalNode {
-    /// It runs the agent.
-    Serves {
-        /// Runs that execute on it now; exact.
-        active: u32,
-    },
-    /// It does not, whatever the directory says.
-    DoesNotServe,
+pub(super) enum Choice {
+    Local,
+    Remote(Slot),
 }
 
-/// How good a candidate is; the least wins. The order of the variants is the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tier {
-    Alive,
-    Suspect,
-    /// A failed connection is first-hand news and weighs more than somebody's suspicion.
-    EjectedAlive,
-    EjectedSuspect,
+/// The best of those that were compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Best {
+    pub(super) choice: Choice,
+    pub(super) tier: Tier,
+    pub(super) compared: u32,
 }
 
-/// Compared field by field: of equally busy nodes the local one wins, since it costs no hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    tier: Tier,
-    estimate: u32,
-    remote: bool,
-}
-
-/// The node to send the request to, the local one included; `None` when no node is left. Ties
-/// between other nodes are broken at random: a fixed order would send the first requests of every
-/// gateway to the same node.
-#[must_use]
-pub fn choose(view: &View<'_>, random: &mut fastrand::Rng) -> Option<NodeId> {
-    let local = view.snapshot.local;
-    let remote = view
-        .snapshot
-        .members_with_agent(view.agent)
-        .filter(|member| member.id != local)
-        .filter_map(|member| Some((rank(view, member)?, member.id)));
-    let own = match view.local {
-        LocalNode::Serves { active } => {
-            Some((Rank { tier: Tier::Alive, estimate: active, remote: false }, local))
+impl Local {
+    /// Its load and one over its capacity, if it serves.
+    pub(super) fn load(&self) -> Option<(u32, f32)> {
+        match self.here {
+            Here::Serves { active, limit } => Some((active, inverse_capacity(limit))),
+            Here::DoesNotServe => None,
         }
-        LocalNode::DoesNotServe => None,
-    };
-    let mut best: Option<(Rank, NodeId)> = None;
-    let mut equals = 0;
-    for (rank, id) in own.into_iter().chain(remote) {
-        if view.tried.contains(&id) {
-            continue;
-        }
-        match best {
-            Some((best_rank, _)) if rank > best_rank => {}
-            Some((best_rank, _)) if rank == best_rank => {
-                // The k-th of equals replaces its predecessors with probability 1/k: all are
-                // equally likely in the end, without a list of them.
-                equals += 1;
-                if random.u32(0..equals) == 0 {
-                    best = Some((rank, id));
-                }
+    }
+}
+
+/// Keeps the best of what it is shown.
+#[derive(Default)]
+struct Contest {
+    best: Option<(u64, Choice, Tier)>,
+    equals: u32,
+    compared: u32,
+}
+
+impl Contest {
+    /// Lower keys win. The tier decides first, then how full the node would be with this request,
+    /// and of equals the local node is taken, since it costs no hop. Ties between others are broken
+    /// at random: a fixed order would send the first requests of every gateway to the same node.
+    #[inline]
+    fn show(&mut self, choice: Choice, tier: Tier, cost: f32, random: &mut fastrand::Rng) {
+        self.compared += 1;
+        let is_remote = u64::from(choice != Choice::Local);
+        // The bits of positive floats are ordered as the floats are.
+        let key = (tier as u64) << 33 | u64::from(cost.to_bits()) << 1 | is_remote;
+        let is_better = match self.best {
+            Some((best, ..)) if key > best => false,
+            Some((best, ..)) if key == best => {
+                // The k-th of equals replaces those before it with probability 1/k: in the end all
+                // are equally likely, without a list of them.
+                self.equals += 1;
+                random.u32(0..self.equals) == 0
             }
             _ => {
-                equals = 1;
-                best = Some((rank, id));
+                self.equals = 1;
+                true
+            }
+        };
+        if is_better {
+            self.best = Some((key, choice, tier));
+        }
+    }
+
+    fn best(self) -> Option<Best> {
+        let compared = self.compared;
+        self.best.map(|(_, choice, tier)| Best { choice, tier, compared })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of requests are small")]
+fn cost(load: u32, inverse_capacity: f32) -> f32 {
+    (load as f32 + 1.0) * inverse_capacity
+}
+
+impl Field<'_> {
+    /// The least loaded of `sample` candidates, drawn at random without putting any back, and of
+    /// this node, whose load is always known. Candidates that are not well are looked at beside
+    /// these and do not fill the sample.
+    pub(super) fn least(&mut self, sample: usize) -> Option<Best> {
+        let mut contest = Contest::default();
+        self.show_local(&mut contest, Mark::Unmet);
+        let is_all = sample >= self.candidates.len();
+        let mut seen = 0;
+        for position in 0..self.candidates.len() {
+            if !is_all {
+                self.draw(position);
+            }
+            let slot = self.candidates[position];
+            let node = self.table.node(slot);
+            if self.table.marked(node) != Mark::Unmet {
+                continue;
+            }
+            let tier = node.tier(self.now, self.mood);
+            self.show(&mut contest, slot, node, tier);
+            seen += usize::from(tier == Tier::Alive);
+            if seen == sample {
+                break;
             }
         }
-    }
-    best.map(|(_, id)| id)
-}
-
-fn rank(view: &View<'_>, member: &Member) -> Option<Rank> {
-    let ejected = view.ejected.contains(&member.id);
-    let tier = match (member.state, ejected) {
-        (State::Alive, false) => Tier::Alive,
-        (State::Suspect, false) => Tier::Suspect,
-        (State::Alive, true) => Tier::EjectedAlive,
-        (State::Suspect, true) => Tier::EjectedSuspect,
-        (State::Dead | State::Left, _) => return None,
-    };
-    Some(Rank { tier, estimate: view.loads.estimate(member.id), remote: true })
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use astromesh_wire::Load;
-
-    use State::{Alive, Dead, Left, Suspect};
-
-    use std::sync::Arc;
-
-    use super::*;
-
-    const AGENT: &str = "support";
-    const LOCAL: u8 = 1;
-
-    pub(in crate::routing) fn id(number: u8) -> NodeId {
-        NodeId::from_bytes([number; 16])
+        contest.best()
     }
 
-    /// An alive, idle member that runs the agent.
-    pub(in crate::routing) fn member(number: u8) -> Member {
-        Member {
-            id: id(number),
-            name: format!("node-{number}"),
-            url: "http://127.0.0.1:1".to_owned(),
-            gossip_address: ([127, 0, 0, 1], 1).into(),
-            services: Vec::new(),
-            agents: vec![AGENT.to_owned()],
-            agents_elsewhere: false,
-            load: Load::default(),
-            load_sequence: 0,
-            state: Alive,
-            generation: 1,
-            incarnation: 0,
-            revision: 0,
-            joined_at: 0.0,
+    /// The node to queue a request that others refused: the least loaded of those, whose numbers
+    /// are fresh, and of some `others` drawn at random.
+    pub(super) fn last_resort(&mut self, others: usize) -> Option<Best> {
+        let mut contest = Contest::default();
+        self.show_local(&mut contest, Mark::Unmet);
+        self.show_local(&mut contest, Mark::Bounced);
+        for position in 0..self.candidates.len() {
+            self.show_if(&mut contest, position, Mark::Bounced);
         }
-    }
-
-    /// These members behind the local one, which runs no agent.
-    pub(in crate::routing) fn snapshot(others: Vec<Member>) -> Snapshot {
-        let mut local = member(LOCAL);
-        local.agents.clear();
-        let members = std::iter::once(local).chain(others).map(Arc::new).collect();
-        Snapshot { version: 1, local: id(LOCAL), leader: None, term: 0, members }
-    }
-
-    struct Row {
-        name: &'static str,
-        /// Number, state and reported load of each other node.
-        others: &'static [(u8, State, u32)],
-        /// In-flight runs here, if the agent is served here.
-        local: Option<u32>,
-        tried: &'static [u8],
-        ejected: &'static [u8],
-        /// All that may be chosen; empty for nobody.
-        expected: &'static [u8],
-    }
-
-    const ROW: Row =
-        Row { name: "", others: &[], local: None, tried: &[], ejected: &[], expected: &[] };
-
-    const ROWS: &[Row] = &[
-        Row { name: "nobody has it", ..ROW },
-        Row { name: "only here", local: Some(9), expected: &[1], ..ROW },
-        Row {
-            name: "the least busy",
-            others: &[(2, Alive, 3), (3, Alive, 1), (4, Alive, 2)],
-            expected: &[3],
-            ..ROW
-        },
-        Row {
-            name: "ties are open",
-            others: &[(2, Alive, 1), (3, Alive, 1), (4, Alive, 1), (5, Alive, 2)],
-            expected: &[2, 3, 4],
-            ..ROW
-        },
-        Row {
-            name: "the local node wins ties",
-            others: &[(2, Alive, 1), (3, Alive, 1)],
-            local: Some(1),
-            expected: &[1],
-            ..ROW
-        },
-        Row {
-            name: "a busier local node does not win",
-            others: &[(2, Alive, 1)],
-            local: Some(2),
-            expected: &[2],
-            ..ROW
-        },
-        Row { name: "dead never", others: &[(2, Dead, 0)], ..ROW },
-        Row { name: "left never", others: &[(2, Left, 0)], ..ROW },
-        Row {
-            name: "alive before suspect, however busy",
-            others: &[(2, Suspect, 0), (3, Alive, 50)],
-            expected: &[3],
-            ..ROW
-        },
-        Row {
-            name: "suspect when no alive one is left",
-            others: &[(2, Suspect, 0), (3, Alive, 0), (4, Dead, 0)],
-            tried: &[3],
-            expected: &[2],
-            ..ROW
-        },
-        Row {
-            name: "never one that was tried",
-            others: &[(2, Alive, 0), (3, Alive, 5)],
-            tried: &[2],
-            expected: &[3],
-            ..ROW
-        },
-        Row { name: "all tried", others: &[(2, Alive, 0)], tried: &[2], ..ROW },
-        Row {
-            name: "an ejected node is passed over",
-            others: &[(2, Alive, 0), (3, Alive, 5)],
-            ejected: &[2],
-            expected: &[3],
-            ..ROW
-        },
-        Row {
-            name: "an ejected node comes after a suspect one",
-            others: &[(2, Alive, 0), (3, Suspect, 5)],
-            ejected: &[2],
-            expected: &[3],
-            ..ROW
-        },
-        Row {
-            name: "an ejected node is taken when it is the only one",
-            others: &[(2, Alive, 0), (3, Dead, 0)],
-            ejected: &[2],
-            expected: &[2],
-            ..ROW
-        },
-    ];
-
-    #[test]
-    fn the_rule_holds_in_each_case() {
-        for row in ROWS {
-            let others = row.others.iter().map(|(number, state, active)| {
-                let mut member = member(*number);
-                member.state = *state;
-                member.load.active_requests = *active;
-                member
-            });
-            let snapshot = Arc::new(snapshot(others.collect()));
-            let mut loads = Loads::default();
-            loads.observe(&snapshot);
-            let tried: Vec<NodeId> = row.tried.iter().map(|number| id(*number)).collect();
-            let ejected: Vec<NodeId> = row.ejected.iter().map(|number| id(*number)).collect();
-            let local =
-                row.local.map_or(LocalNode::DoesNotServe, |active| LocalNode::Serves { active });
-            let view = View {
-                snapshot: &snapshot,
-                agent: AGENT,
-                local,
-                loads: &loads,
-                tried: &tried,
-                ejected: &ejected,
-            };
-            let mut random = fastrand::Rng::with_seed(7);
-            let mut chosen: Vec<NodeId> =
-                (0..200).filter_map(|_| choose(&view, &mut random)).collect();
-            chosen.sort_unstable();
-            chosen.dedup();
-            let expected: Vec<NodeId> = row.expected.iter().map(|number| id(*number)).collect();
-            assert_eq!(chosen, expected, "{}", row.name);
+        let mut drawn = 0;
+        for position in 0..self.candidates.len() {
+            if drawn == others {
+                break;
+            }
+            self.draw(position);
+            drawn += usize::from(self.show_if(&mut contest, position, Mark::Unmet));
         }
+        contest.best()
     }
 
-    #[test]
-    fn equals_are_equally_likely() {
-        let snapshot = snapshot(vec![member(2), member(3), member(4)]);
-        let view = View {
-            snapshot: &snapshot,
-            agent: AGENT,
-            local: LocalNode::DoesNotServe,
-            loads: &Loads::default(),
-            tried: &[],
-            ejected: &[],
+    /// The node that the session prefers, unless that has much more to do than the others.
+    pub(super) fn preferred(&self, session: u64) -> Option<Best> {
+        let mut preferred: Option<(u64, Choice, u32, f32)> = None;
+        let (mut sum, mut compared) = (0.0, 0_u32);
+        let mut show = |choice, hash, load: u32, inverse_capacity: f32| {
+            sum += fill(load, inverse_capacity);
+            compared += 1;
+            let number = preference(session, hash);
+            if preferred.is_none_or(|(highest, ..)| number > highest) {
+                preferred = Some((number, choice, load, inverse_capacity));
+            }
         };
-        let mut random = fastrand::Rng::with_seed(11);
-        let mut counts = [0; 5];
-        for _ in 0..3_000 {
-            let chosen = choose(&view, &mut random).unwrap();
-            counts[usize::from(chosen.as_bytes()[0])] += 1;
+        if let (Some((load, inverse)), Mark::Unmet) = (self.local.load(), self.local.mark) {
+            show(Choice::Local, hash_of(self.local.id), load, inverse);
         }
-        // Expected 1,000 each; the standard deviation is 26.
-        assert!(counts[2..].iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        for slot in &*self.candidates {
+            let node = self.table.node(*slot);
+            let is_unmet = self.table.marked(node) == Mark::Unmet;
+            if is_unmet && node.tier(self.now, self.mood) == Tier::Alive {
+                let inverse = node.inverse_capacity(self.now);
+                show(Choice::Remote(*slot), node.hash, node.load(), inverse);
+            }
+        }
+        let (_, choice, load, inverse) = preferred?;
+        let is_full = match (choice, self.local.here) {
+            (Choice::Remote(slot), _) => self.table.node(slot).is_full(),
+            (Choice::Local, Here::Serves { active, limit }) => limit > 0 && active >= limit,
+            (Choice::Local, Here::DoesNotServe) => false,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "numbers of nodes are small")]
+        let bound = AFFINITY_SPREAD * sum / compared as f32 + AFFINITY_SLACK * inverse;
+        (!is_full && fill(load, inverse) <= bound).then_some(Best {
+            choice,
+            tier: Tier::Alive,
+            compared,
+        })
     }
+
+    /// Whether so many are ejected that errors must not count.
+    pub(super) fn mood_now(&self) -> Mood {
+        if !self.table.has_ejected(self.now) {
+            return Mood::Calm;
+        }
+        let mut all = u32::from(self.local.load().is_some());
+        let mut ejected = 0;
+        for slot in &*self.candidates {
+            let tier = self.table.node(*slot).tier(self.now, Mood::Calm);
+            all += u32::from(tier != Tier::Draining);
+            ejected += u32::from(matches!(tier, Tier::EjectedAlive | Tier::EjectedSuspect));
+        }
+        if ejected * 100 > all * EJECTED_PERCENT_MAX { Mood::Panic } else { Mood::Calm }
+    }
+
+    fn show_local(&mut self, contest: &mut Contest, mark: Mark) {
+        if let Some((load, inverse)) = self.local.load()
+            && self.local.mark == mark
+        {
+            contest.show(Choice::Local, Tier::Alive, cost(load, inverse), self.random);
+        }
+    }
+
+    #[inline]
+    fn show(&mut self, contest: &mut Contest, slot: Slot, node: &Node, tier: Tier) {
+        let cost = cost(node.load(), node.inverse_capacity(self.now));
+        contest.show(Choice::Remote(slot), tier, cost, self.random);
+    }
+
+    /// Shows a candidate that is well and has met the question like this.
+    fn show_if(&mut self, contest: &mut Contest, position: usize, mark: Mark) -> bool {
+        let slot = self.candidates[position];
+        let node = self.table.node(slot);
+        let tier = node.tier(self.now, self.mood);
+        let is_shown = self.table.marked(node) == mark && tier == Tier::Alive;
+        if is_shown {
+            self.show(contest, slot, node, tier);
+        }
+        is_shown
+    }
+
+    /// Puts one of the candidates from here on, drawn at random, to this position.
+    #[inline]
+    fn draw(&mut self, position: usize) {
+        let other = self.random.usize(position..self.candidates.len());
+        self.candidates.swap(position, other);
+    }
+}
+
+/// Requests over capacity.
+#[expect(clippy::cast_precision_loss, reason = "numbers of requests are small")]
+pub(super) fn fill(load: u32, inverse_capacity: f32) -> f32 {
+    load as f32 * inverse_capacity
 }

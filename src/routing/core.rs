@@ -1,20 +1,25 @@
-//! Which node serves a request: the state behind the choice.
+//! Which node serves a request: everything the choice depends on, behind one type.
 //!
-//! Owns what this node knows of the load and the health of others, and what it has outstanding
-//! there. Does no I/O and reads no clock: `now` is the time since any fixed start, and randomness
-//! comes from a seed. The HTTP server drives it, and so does the simulator.
+//! Owns what this node knows of the load and the health of others, what it has outstanding there,
+//! and the budget of retries. Does no I/O and reads no clock: `now` is the time since any fixed
+//! start, and randomness comes from a seed. The HTTP server drives it, and so does the simulator.
+//! The rules are told in `docs/routing.md`; their numbers are in [`tuning`](super::tuning).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use astromesh_wire::{NodeId, State};
-use rustc_hash::FxBuildHasher;
 
+use super::choose::{Best, Choice, Field, Local, fill};
+use super::index::Index;
+use super::peers::{Peers, take_turn};
 use super::record::LoadRecord;
+use super::retry::{RetryBudget, Verdict};
+use super::table::{Mark, Mood, Table, Tier};
 use super::target::{self, StaticPeer, Target};
-use super::terms::{Here, Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
-use crate::directory::{Member, Snapshot};
+use super::terms::{Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
+use super::tuning::{BOUNCES_MAX, LAST_RESORT_DRAWN, SLOW_START};
+use crate::directory::Snapshot;
 
 /// Numbers of what was decided, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +38,7 @@ pub struct CoreStats {
     pub ejections_unreachable: u64,
     /// Nodes passed over from then on, for their answers.
     pub ejections_failing: u64,
-    /// Picks for which ejections did not count, since too many nodes were ejected.
+    /// Picks for which errors of nodes did not count, since too many nodes were ejected.
     pub panics: u64,
 }
 
@@ -42,28 +47,31 @@ pub struct CoreStats {
 pub struct Core {
     random: fastrand::Rng,
     snapshot: Option<Arc<Snapshot>>,
-    peers: Vec<Arc<Target>>,
-    next_peer: usize,
-    nodes: HashMap<NodeId, Standing, FxBuildHasher>,
+    /// When the first snapshot came.
+    began_at: Duration,
+    table: Table,
+    index: Index,
+    peers: Peers,
+    budget: RetryBudget,
     stats: CoreStats,
 }
 
-#[derive(Debug, Default)]
-struct Standing {
-    outstanding: u32,
-    others: u32,
-    record: Option<LoadRecord>,
-    heard_at: Duration,
+/// The rule by which a node was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Least,
+    Sample,
+    Affinity,
+    Turn,
+    LastResort,
 }
 
-impl Standing {
-    fn hear(&mut self, now: Duration, record: LoadRecord) {
-        if self.record.is_none_or(|held| record.is_newer_than(&held)) {
-            self.others = record.active.saturating_sub(record.yours.unwrap_or(self.outstanding));
-            self.record = Some(record);
-            self.heard_at = now;
-        }
-    }
+/// How nodes are compared.
+enum Way<'a> {
+    /// By their load, so many at a time.
+    Load { sample: usize },
+    /// One after the other.
+    Turns { next: &'a mut usize },
 }
 
 impl Core {
@@ -76,12 +84,21 @@ impl Core {
     /// For a node without a mesh.
     #[must_use]
     pub fn with_peers(seed: u64, peers: &[StaticPeer]) -> Self {
+        let mut table = Table::default();
+        let mut slots = Vec::new();
+        for target in target::of_peers(peers) {
+            let slot = table.admit(target.id);
+            table.place(slot, target, State::Alive);
+            slots.push(slot);
+        }
         Self {
             random: fastrand::Rng::with_seed(seed),
             snapshot: None,
-            peers: target::of_peers(peers).into_iter().map(Arc::new).collect(),
-            next_peer: 0,
-            nodes: HashMap::default(),
+            began_at: Duration::ZERO,
+            table,
+            index: Index::default(),
+            peers: Peers { slots, next: 0 },
+            budget: RetryBudget::new(),
             stats: CoreStats::default(),
         }
     }
@@ -89,20 +106,24 @@ impl Core {
     /// Takes in what the directory says now. To be called before each of the other methods, with
     /// the newest snapshot; it costs nothing when that is the same as before.
     pub fn observe(&mut self, now: Duration, snapshot: &Arc<Snapshot>) {
-        if self.snapshot.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, snapshot)) {
-            return;
-        }
-        for member in &snapshot.members {
-            self.nodes.entry(member.id).or_default().hear(now, LoadRecord::of_member(member));
-        }
-        self.nodes.retain(|id, node| node.outstanding > 0 || snapshot.member(*id).is_some());
+        let old = match &self.snapshot {
+            Some(old) if Arc::ptr_eq(old, snapshot) => return,
+            Some(old) => Some(old.as_ref()),
+            None => {
+                self.began_at = now;
+                None
+            }
+        };
+        let is_settled = now.saturating_sub(self.began_at) >= SLOW_START;
+        self.index.follow(now, &mut self.table, old, snapshot, is_settled);
         self.snapshot = Some(Arc::clone(snapshot));
     }
 
-    /// Takes in what a node says of its load, by a beacon or on an answer.
+    /// Takes in what a node says of its load, by a beacon or on an answer. What a node unknown to
+    /// the directory says is passed over.
     pub fn heard(&mut self, now: Duration, id: NodeId, record: LoadRecord) {
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.hear(now, record);
+        if let Some(slot) = self.table.slot(id) {
+            self.table.hear(now, slot, record);
         }
     }
 
@@ -111,78 +132,106 @@ impl Core {
     /// # Errors
     /// No node is left.
     pub fn pick(&mut self, now: Duration, question: &Question<'_>) -> Result<Pick, Nobody> {
-        let must_queue = question.bounced.len() >= 2;
-        let passed = |id: &NodeId| {
-            question.tried.contains(id) || (!must_queue && question.bounced.contains(id))
-        };
-        let candidates = self.candidates(question);
-        let mut best: Option<(u32, Place, NodeId)> = match question.here {
-            Here::Serves { active, .. } => Some((active, Place::Here, self.local())),
-            Here::DoesNotServe => None,
-        };
-        for target in &candidates {
-            let load = self.outstanding_and_others(target.id);
-            let is_better = best.as_ref().is_none_or(|(least, ..)| load < *least);
-            if is_better && !passed(&target.id) {
-                best = Some((load, Place::There(Arc::clone(target)), target.id));
+        self.table.mark(question.tried, question.bounced);
+        let members = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.members.len());
+        let Self { random, table, index, peers, .. } = self;
+        let agent = index.get(question.agent);
+        let is_known = agent.is_some();
+        let (candidates, way) = if peers.slots.is_empty() {
+            match agent {
+                Some(agent) => {
+                    let sample = agent.sample.get(now, table, &agent.candidates, members);
+                    (agent.candidates.as_mut_slice(), Way::Load { sample })
+                }
+                None => (&mut [][..], Way::Load { sample: 0 }),
             }
+        } else {
+            (peers.slots.as_mut_slice(), Way::Turns { next: &mut peers.next })
+        };
+        let local = local(self.snapshot.as_deref(), question);
+        let mut field = Field { now, table, candidates, local, mood: Mood::Calm, random };
+        field.mood = field.mood_now();
+        let found = find(&mut field, question, way);
+        let mood = field.mood;
+        let candidates = field.candidates.len() + usize::from(local.load().is_some());
+        self.stats.panics += u64::from(mood == Mood::Panic);
+        match found {
+            Some((best, rule)) => Ok(self.settle(now, best, rule, candidates, local)),
+            None if candidates > 0 => Err(Nobody::AllTried),
+            None if is_known => Err(Nobody::NoAliveNode),
+            None => Err(Nobody::UnknownAgent),
         }
-        let Some((load, place, id)) = best else {
-            return Err(if candidates.is_empty() {
-                Nobody::UnknownAgent
-            } else {
-                Nobody::AllTried
-            });
-        };
-        let reason = if self.peers.is_empty() { Reason::LeastLoad } else { Reason::RoundRobin };
-        self.stats.picks[reason as usize] += 1;
-        self.next_peer = self.next_peer.wrapping_add(1 + self.random.usize(0..1));
-        let heard_at = self.nodes.get(&id).map_or(now, |node| node.heard_at);
-        let why = Why {
-            reason,
-            candidates: candidates.len() as u32,
-            sampled: candidates.len() as u32,
-            estimate_milli: load.saturating_mul(1_000),
-            age_ms: now.saturating_sub(heard_at).as_millis() as u32,
-        };
-        Ok(Pick { place, must_queue, why })
     }
 
     /// A request leaves for this node.
-    pub fn begin(&mut self, _now: Duration, id: NodeId) {
-        self.nodes.entry(id).or_default().outstanding += 1;
+    pub fn begin(&mut self, now: Duration, id: NodeId) {
+        self.table.begin(now, id);
     }
 
     /// A request to this node is over, answered or not.
     pub fn end(&mut self, _now: Duration, id: NodeId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.outstanding = node.outstanding.saturating_sub(1);
-        }
+        self.table.end(id);
     }
 
-    /// How an attempt ended.
-    pub fn outcome(&mut self, _now: Duration, _target: &Target, outcome: Outcome) {
-        if outcome == Outcome::Refused {
-            self.stats.refusals += 1;
+    /// How an attempt ended. What is said of a process that is no more is passed over.
+    pub fn outcome(&mut self, now: Duration, target: &Target, outcome: Outcome) {
+        self.stats.refusals += u64::from(outcome == Outcome::Refused);
+        let Some(slot) = self.table.slot(target.id) else { return };
+        let held = self.table.node(slot).target.as_ref();
+        if held.is_none_or(|held| held.generation != target.generation) {
+            return;
+        }
+        let is_ejected = self.table.judge(slot, |health| match outcome {
+            Outcome::Answered(500 | 502 | 503 | 504) => health.erred(now),
+            Outcome::Answered(_) => {
+                health.answered(now);
+                false
+            }
+            Outcome::Refused => {
+                health.refused(now);
+                false
+            }
+            Outcome::NotConnected => health.unreachable(now),
+            Outcome::Broken | Outcome::TimedOut => health.broke(now),
+        });
+        if is_ejected && outcome == Outcome::NotConnected {
+            self.stats.ejections_unreachable += 1;
+        } else if is_ejected {
+            self.stats.ejections_failing += 1;
         }
     }
 
     /// Whether a failed request may be sent to another node; takes its price from the budget.
-    /// Not to be asked after a refusal.
-    pub fn may_retry(&mut self, _now: Duration, sent: Sent, repeat: Repeat) -> bool {
-        let may = sent == Sent::Never || repeat == Repeat::Safe;
-        self.stats.retries_allowed += u64::from(may);
-        self.stats.retries_unsafe += u64::from(!may);
-        may
+    /// Not to be asked after a refusal: refusals are answered at once and limited to two.
+    pub fn may_retry(&mut self, now: Duration, sent: Sent, repeat: Repeat) -> bool {
+        let verdict = self.budget.ask(now, sent, repeat);
+        let count = match verdict {
+            Verdict::Allowed => &mut self.stats.retries_allowed,
+            Verdict::Unsafe => &mut self.stats.retries_unsafe,
+            Verdict::OverBudget => &mut self.stats.retries_over_budget,
+        };
+        *count += 1;
+        verdict == Verdict::Allowed
     }
 
     /// A request came in for this agent, whoever will serve it.
-    pub fn request_began(&mut self, _now: Duration, _agent: &str) {}
+    pub fn request_began(&mut self, now: Duration, agent: &str) {
+        self.budget.request_began();
+        if let Some(agent) = self.index.get(agent) {
+            agent.sample.request_began(now);
+        }
+    }
 
     /// Requests of ours that this node has not finished.
     #[must_use]
     pub fn outstanding(&self, id: NodeId) -> u32 {
-        self.nodes.get(&id).map_or(0, |node| node.outstanding)
+        self.table.slot(id).map_or(0, |slot| self.table.node(slot).outstanding())
+    }
+
+    /// Nodes that are passed over now.
+    #[must_use]
+    pub fn ejected(&self, now: Duration) -> usize {
+        self.table.ejected(now)
     }
 
     /// What was decided since the start.
@@ -191,25 +240,119 @@ impl Core {
         &self.stats
     }
 
-    fn local(&self) -> NodeId {
-        self.snapshot.as_ref().map_or(NodeId::from_bytes([0; 16]), |snapshot| snapshot.local)
-    }
-
-    fn outstanding_and_others(&self, id: NodeId) -> u32 {
-        self.nodes.get(&id).map_or(0, |node| node.others.saturating_add(node.outstanding))
-    }
-
-    fn candidates(&self, question: &Question<'_>) -> Vec<Arc<Target>> {
-        let local = self.local();
-        let live = |member: &&Member| matches!(member.state, State::Alive | State::Suspect);
-        let members = self
-            .snapshot
-            .iter()
-            .flat_map(|snapshot| snapshot.members_with_agent(question.agent).filter(live));
-        let others = members.filter(|member| member.id != local);
-        let targets = others.map(|member| Arc::new(Target::of_member(member)));
-        let turn = if self.peers.is_empty() { 0 } else { self.next_peer % self.peers.len() };
-        let (before, after) = self.peers.split_at(turn);
-        after.iter().chain(before).map(Arc::clone).chain(targets).collect()
+    /// Writes down that this node is taken, and why.
+    fn settle(
+        &mut self,
+        now: Duration,
+        best: Best,
+        rule: Rule,
+        candidates: usize,
+        local: Local,
+    ) -> Pick {
+        let (place, load, inverse_capacity, age, reason) = match best.choice {
+            Choice::Local => {
+                let (load, inverse_capacity) = local.load().unwrap_or_default();
+                (Place::Here, load, inverse_capacity, Duration::ZERO, reason(best, rule))
+            }
+            Choice::Remote(slot) => {
+                let node = self.table.node(slot);
+                let is_ejected = node.health.ejected(now).is_some();
+                let reason = match rule {
+                    Rule::LastResort => Reason::LastResort,
+                    _ if is_ejected => Reason::Panic,
+                    _ if node.health.is_due(now) => Reason::Trial,
+                    Rule::Least | Rule::Sample | Rule::Affinity | Rule::Turn => reason(best, rule),
+                };
+                let target = node.target.as_ref().expect("a candidate has a place");
+                let place = Place::There(Arc::clone(target));
+                let told = (node.load(), node.inverse_capacity(now), node.age(now));
+                self.table.judge(slot, |health| health.picked(now));
+                (place, told.0, told.1, told.2, reason)
+            }
+        };
+        self.stats.picks[reason as usize] += 1;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and casts from floats stop at the bounds"
+        )]
+        let estimate_milli = (fill(load, inverse_capacity) * 1_000.0) as u32;
+        let why = Why {
+            reason,
+            candidates: u32::try_from(candidates).unwrap_or(u32::MAX),
+            sampled: best.compared,
+            estimate_milli,
+            age_ms: u32::try_from(age.as_millis()).unwrap_or(u32::MAX),
+        };
+        Pick { place, must_queue: rule == Rule::LastResort, why }
     }
 }
+
+fn local(snapshot: Option<&Snapshot>, question: &Question<'_>) -> Local {
+    let id = snapshot.map_or(NO_NODE, |snapshot| snapshot.local);
+    let mark = if question.tried.contains(&id) {
+        Mark::Tried
+    } else if question.bounced.contains(&id) {
+        Mark::Bounced
+    } else {
+        Mark::Unmet
+    };
+    Local { id, here: question.here, mark }
+}
+
+/// The best node and the rule it was found by. The last resort comes when enough nodes have
+/// refused, or all that are well have.
+fn find(field: &mut Field<'_>, question: &Question<'_>, mut way: Way<'_>) -> Option<(Best, Rule)> {
+    let others = match way {
+        Way::Load { .. } => LAST_RESORT_DRAWN,
+        // Drawing would change their order.
+        Way::Turns { .. } => 0,
+    };
+    let is_last = question.bounced.len() >= BOUNCES_MAX;
+    let first = if is_last { None } else { usual(field, question, &mut way) };
+    if first.is_some_and(|(best, _)| best.tier == Tier::Alive) {
+        return first;
+    }
+    if !question.bounced.is_empty()
+        && let Some(best) = field.last_resort(others)
+    {
+        return Some((best, Rule::LastResort));
+    }
+    if is_last { usual(field, question, &mut way) } else { first }
+}
+
+fn usual(
+    field: &mut Field<'_>,
+    question: &Question<'_>,
+    way: &mut Way<'_>,
+) -> Option<(Best, Rule)> {
+    match way {
+        Way::Turns { next } => take_turn(field, next).map(|best| (best, Rule::Turn)),
+        Way::Load { sample } => {
+            // After a refusal the session goes where there is room.
+            let session = question.affinity.filter(|_| question.bounced.is_empty());
+            if let Some(best) = session.and_then(|session| field.preferred(session)) {
+                return Some((best, Rule::Affinity));
+            }
+            let is_all = *sample >= field.candidates.len();
+            let rule = if is_all { Rule::Least } else { Rule::Sample };
+            field.least(*sample).map(|best| (best, rule))
+        }
+    }
+}
+
+fn reason(best: Best, rule: Rule) -> Reason {
+    match rule {
+        Rule::LastResort => Reason::LastResort,
+        Rule::Turn if best.choice != Choice::Local => Reason::RoundRobin,
+        Rule::Least | Rule::Sample | Rule::Affinity | Rule::Turn if best.compared == 1 => {
+            Reason::OnlyOne
+        }
+        Rule::Least | Rule::Turn => Reason::LeastLoad,
+        Rule::Sample => Reason::Sampled,
+        Rule::Affinity => Reason::Affinity,
+    }
+}
+
+/// The id of the local member before there is a directory; no node has it.
+const NO_NODE: NodeId = NodeId::from_bytes([0; 16]);

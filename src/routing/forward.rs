@@ -21,12 +21,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::choose::{LocalNode, View, choose};
-use super::ejection::Ejections;
+use super::core::Core;
 use super::headers::{IDEMPOTENCY_KEY, for_next_hop, hops, strip_hop_by_hop};
 use super::in_flight::{InFlight, InFlightGuard};
-use super::load::Loads;
-use crate::directory::{Member, Reader};
+use super::target::Target;
+use super::terms::{self, Outcome, Place, Question};
+use crate::directory::Reader;
 
 /// Nodes that one request is sent to at most, this node included.
 pub const ATTEMPTS_MAX: usize = 3;
@@ -112,34 +112,21 @@ pub struct Router {
     directory: Reader,
     in_flight: InFlight,
     client: Client<HttpConnector, Full<Bytes>>,
-    state: Arc<Mutex<RouterState>>,
-}
-
-/// What choices depend on. Held for the time of one choice only, never over an await.
-#[derive(Debug, Default)]
-struct RouterState {
-    loads: Loads,
-    ejections: Ejections,
-    random: fastrand::Rng,
+    /// Held for the time of one choice only, never over an await.
+    core: Arc<Mutex<Core>>,
+    started: Instant,
 }
 
 impl fmt::Debug for Router {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Router").field("state", &self.state).finish_non_exhaustive()
+        formatter.debug_struct("Router").field("core", &self.core).finish_non_exhaustive()
     }
 }
 
 /// One attempt: the node and the guard of its count.
 enum Pick {
     Local(InFlightGuard),
-    Remote(Target, Outstanding),
-}
-
-struct Target {
-    id: NodeId,
-    name: String,
-    url: String,
-    generation: u32,
+    Remote(Arc<Target>, Outstanding),
 }
 
 /// How an attempt failed.
@@ -167,13 +154,14 @@ impl Router {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
-        Self { directory, in_flight, client, state: Arc::default() }
+        let core = Arc::new(Mutex::new(Core::new(fastrand::u64(..))));
+        Self { directory, in_flight, client, core, started: Instant::now() }
     }
 
     /// Requests forwarded to this node and not finished.
     #[must_use]
     pub fn outstanding(&self, id: NodeId) -> u32 {
-        lock(&self.state).loads.outstanding(id)
+        lock(&self.core).outstanding(id)
     }
 
     /// Finds the node for a call. If that is another one, sends the call there and returns when the
@@ -226,67 +214,69 @@ impl Router {
 
     /// Chooses and counts in one step, so that requests that arrive together see each other.
     fn pick(&self, agent: &str, here: Here, tried: &[NodeId]) -> Option<Pick> {
-        let mut guard = lock(&self.state);
+        let mut core = lock(&self.core);
         // Read under the lock: an older snapshot must not follow a newer one.
         let snapshot = self.directory.snapshot();
-        let now = Instant::now();
-        let state = &mut *guard;
-        state.loads.observe(&snapshot);
-        let ejected = state.ejections.active(now, &snapshot);
-        let local = match here {
-            Here::Serves => LocalNode::Serves { active: self.in_flight.active() },
-            Here::DoesNotServe => LocalNode::DoesNotServe,
-        };
-        let view = View {
-            snapshot: &snapshot,
-            agent,
-            local,
-            loads: &state.loads,
-            tried,
-            ejected: &ejected,
-        };
-        let id = choose(&view, &mut state.random)?;
-        if id == snapshot.local {
-            return Some(Pick::Local(self.in_flight.enter()));
+        let now = self.started.elapsed();
+        core.observe(now, &snapshot);
+        if tried.is_empty() {
+            core.request_began(now, agent);
         }
-        let target = Target::new(snapshot.member(id)?);
-        state.ejections.chosen(now, id);
-        state.loads.begin(id);
-        let outstanding =
-            Outstanding { id, directory: self.directory.clone(), state: Arc::clone(&self.state) };
-        Some(Pick::Remote(target, outstanding))
+        let here = match here {
+            Here::Serves => terms::Here::Serves { active: self.in_flight.active(), limit: 0 },
+            Here::DoesNotServe => terms::Here::DoesNotServe,
+        };
+        let question = Question { agent, here, tried, bounced: &[], affinity: None };
+        match core.pick(now, &question).ok()?.place {
+            Place::Here => Some(Pick::Local(self.in_flight.enter())),
+            Place::There(target) => {
+                core.begin(now, target.id);
+                Some(Pick::Remote(Arc::clone(&target), self.outstanding_at(target.id)))
+            }
+        }
+    }
+
+    fn outstanding_at(&self, id: NodeId) -> Outstanding {
+        Outstanding {
+            id,
+            directory: self.directory.clone(),
+            core: Arc::clone(&self.core),
+            started: self.started,
+        }
     }
 
     async fn attempt(&self, call: &Call, target: &Target) -> Result<Response<Incoming>, Failure> {
         let outcome = match request_for(call, target) {
             Some(request) => tokio::select! {
                 outcome = self.client.request(request) => outcome.map_err(|error| {
-                    tracing::debug!(node.name = target.name, error = chain(&error), "no answer");
+                    let name = &*target.name;
+                    tracing::debug!(node.name = name, error = chain(&error), "no answer");
                     classify(&error)
                 }),
                 () = self.death_of(target) => {
-                    tracing::debug!(node.name = target.name, "no answer, and it is dead now");
+                    tracing::debug!(node.name = &*target.name, "no answer, and it is dead now");
                     Err(Failure::Broken)
                 }
             },
             None => {
-                tracing::debug!(node.name = target.name, node.url = target.url, "unusable URL");
+                let (name, host) = (&*target.name, &*target.host);
+                tracing::debug!(node.name = name, node.host = host, "unusable URL");
                 Err(Failure::NotConnected)
             }
         };
-        let mut state = lock(&self.state);
-        match outcome {
-            Ok(mut response) => {
-                state.ejections.answered(target.id);
-                strip_hop_by_hop(response.headers_mut());
-                Ok(response)
-            }
-            Err(Failure::NotConnected) => {
-                state.ejections.failed(Instant::now(), target.id, target.generation);
-                Err(Failure::NotConnected)
-            }
-            Err(failure @ (Failure::NotSent | Failure::Broken)) => Err(failure),
+        let told = match &outcome {
+            Ok(response) => Some(Outcome::Answered(response.status().as_u16())),
+            Err(Failure::NotConnected) => Some(Outcome::NotConnected),
+            Err(Failure::Broken) => Some(Outcome::Broken),
+            Err(Failure::NotSent) => None,
+        };
+        if let Some(told) = told {
+            lock(&self.core).outcome(self.started.elapsed(), target, told);
         }
+        outcome.map(|mut response| {
+            strip_hop_by_hop(response.headers_mut());
+            response
+        })
     }
 
     /// Waits until the mesh holds a node dead. A process that was stopped keeps its connections and
@@ -318,20 +308,9 @@ impl Router {
     }
 }
 
-impl Target {
-    fn new(member: &Member) -> Self {
-        Self {
-            id: member.id,
-            name: member.name.clone(),
-            url: member.url.clone(),
-            generation: member.generation,
-        }
-    }
-}
-
 fn request_for(call: &Call, target: &Target) -> Option<Request<Full<Bytes>>> {
-    let address = target.url.trim_end_matches('/');
-    let uri: Uri = format!("{address}{}", call.path_and_query).parse().ok()?;
+    let (host, prefix) = (&target.host, &target.path_prefix);
+    let uri: Uri = format!("http://{host}{prefix}{}", call.path_and_query).parse().ok()?;
     let mut request = Request::new(Full::new(call.body.clone()));
     *request.method_mut() = call.method.clone();
     *request.uri_mut() = uri;
@@ -360,9 +339,9 @@ fn chain(error: &ClientError) -> String {
     text
 }
 
-/// A poisoned lock is taken all the same: the state is counts, and each is valid by itself.
-fn lock(state: &Mutex<RouterState>) -> MutexGuard<'_, RouterState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// A poisoned lock is taken all the same: the core is counts, and each is valid by itself.
+fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One request outstanding at a node, until dropped.
@@ -370,7 +349,8 @@ fn lock(state: &Mutex<RouterState>) -> MutexGuard<'_, RouterState> {
 struct Outstanding {
     id: NodeId,
     directory: Reader,
-    state: Arc<Mutex<RouterState>>,
+    core: Arc<Mutex<Core>>,
+    started: Instant,
 }
 
 impl Outstanding {
@@ -381,10 +361,11 @@ impl Outstanding {
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
+        let mut core = lock(&self.core);
         let snapshot = self.directory.snapshot();
-        state.loads.observe(&snapshot);
-        state.loads.end(self.id);
+        let now = self.started.elapsed();
+        core.observe(now, &snapshot);
+        core.end(now, self.id);
     }
 }
 

@@ -1,34 +1,53 @@
 //! Which node serves a request, and the way there.
 //!
-//! * [`mod@choose`]: the rule, a pure function: the least busy of the nodes that have the agent
-//! * [`load`]: how busy each node is thought to be
-//! * [`in_flight`]: the exact number of runs on this node
-//! * [`ejection`]: nodes that could not be connected to are passed over for a while
-//! * [`core`]: [`Core`], everything a choice depends on, without I/O and clock
-//! * [`terms`]: the words in which it is asked and answers
+//! [`Core`] decides; it does no I/O and reads no clock, so that the simulator can drive it as the
+//! HTTP server does. Its parts, each a file:
+//!
+//! * [`mod@core`]: what it is told and asked
+//! * [`terms`]: the words of its questions and answers
+//! * [`tuning`]: every number that its rules depend on
+//! * `index`: which nodes have which agent
+//! * `table`: what is known of each node
+//! * `sample`: how many nodes to compare, from how old that is
+//! * `choose`: the pass that finds the best
+//! * `affinity`: which node a session prefers
+//! * `ejection`: nodes that are passed over, and for how long
+//! * `peers`: the turns of static peers
+//! * `retry`: whether a failed request may be sent again
+//!
+//! Beside it:
+//!
 //! * [`record`]: what a node says of its load
 //! * [`local_load`]: the exact load of this node
 //! * [`target`]: where requests can go
+//! * [`in_flight`]: the exact number of runs on this node
 //! * [`forward`]: [`Router`], which sends the request there, streams the answer back and tries
 //!   another node when that is safe
 //! * [`headers`]: our own headers, and those that end at each hop
 //!
 //! Reads the directory; knows nothing of agents beyond their names, nor of what the bodies say.
 
-pub mod choose;
+mod affinity;
+mod choose;
 pub mod core;
-pub mod ejection;
+mod ejection;
 pub mod forward;
 pub mod headers;
 pub mod in_flight;
-pub mod load;
+mod index;
 pub mod local_load;
+mod peers;
 pub mod record;
+mod retry;
+mod sample;
+mod table;
 pub mod target;
 pub mod terms;
+#[cfg(test)]
+mod tests;
+pub mod tuning;
 
 pub use self::core::{Core, CoreStats};
-pub use choose::choose;
 pub use forward::{Call, ForwardedBody, RouteError, Routed, Router};
 pub use in_flight::{InFlight, InFlightGuard};
 pub use local_load::{LoadGuard, LocalLoad};

@@ -1,0 +1,488 @@
+//! What is known of each other node: its load, what is outstanding there, and its health.
+//!
+//! Owns one entry for each member of the directory but the local one, for each static peer, and
+//! for each node that is gone and has requests of ours outstanding; never more. Refuses to choose
+//! and to read a clock.
+//!
+//! The load of a node is thought to be what others have there plus what is outstanding from here.
+//! The second part is exact at every moment. The first is what the node said in all minus our part
+//! in that: the part it told, or else what was outstanding when its word came in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use astromesh_wire::{NodeId, State};
+use rustc_hash::FxBuildHasher;
+
+use super::affinity;
+use super::ejection::{Cause, Health};
+use super::record::LoadRecord;
+use super::target::Target;
+use super::tuning::{BEACON_PROMISE, CAPACITY_UNLIMITED, SLOW_START, SLOW_START_FLOOR};
+
+/// Where an entry lies.
+pub(super) type Slot = u32;
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    nodes: Vec<Node>,
+    slots: HashMap<NodeId, Slot, FxBuildHasher>,
+    free: Vec<Slot>,
+    /// No node is ejected from this moment on, as things stand.
+    ejected_until: Duration,
+    /// What a mark made for the question of now looks like.
+    question: u64,
+}
+
+/// What is known of one node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    /// `None` when it has gone from the directory.
+    pub(super) target: Option<Arc<Target>>,
+    /// For [`affinity`].
+    pub(super) hash: u64,
+    state: State,
+    outstanding: u32,
+    others: u32,
+    inverse_capacity: f32,
+    /// End of its slow start.
+    warm_at: Duration,
+    record: Option<LoadRecord>,
+    heard_at: Duration,
+    begun_at: Option<Duration>,
+    pub(super) health: Health,
+    mark: u64,
+}
+
+/// How the question of now has met a node already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Not at all.
+    Unmet,
+    /// It refused for being full.
+    Bounced,
+    /// It is out of the question.
+    Tried,
+}
+
+/// How good a candidate is before its load is looked at; the least wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    Alive,
+    Suspect,
+    /// First-hand news weighs more than somebody's suspicion.
+    EjectedAlive,
+    EjectedSuspect,
+    /// It will refuse.
+    Draining,
+}
+
+/// Whether failing answers count against nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    Calm,
+    /// Too many nodes are ejected: those with errors are taken like the others. Those that cannot
+    /// be connected to are not, since it would help nobody.
+    Panic,
+}
+
+/// What a new load record did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    No,
+    /// The process is another one than before.
+    Yes,
+}
+
+impl Node {
+    fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            target: None,
+            hash: affinity::hash_of(id),
+            state: State::Left,
+            outstanding: 0,
+            others: 0,
+            inverse_capacity: inverse_capacity(0),
+            warm_at: Duration::ZERO,
+            record: None,
+            heard_at: Duration::ZERO,
+            begun_at: None,
+            health: Health::default(),
+            mark: 0,
+        }
+    }
+
+    /// Requests thought to be at the node.
+    #[inline]
+    pub(super) fn load(&self) -> u32 {
+        self.others.saturating_add(self.outstanding)
+    }
+
+    /// Requests of others thought to be at the node.
+    pub(super) fn others(&self) -> u32 {
+        self.others
+    }
+
+    /// Requests of ours at the node.
+    pub(super) fn outstanding(&self) -> u32 {
+        self.outstanding
+    }
+
+    /// One over the capacity, which is less during the slow start.
+    #[inline]
+    pub(super) fn inverse_capacity(&self, now: Duration) -> f32 {
+        if now >= self.warm_at {
+            return self.inverse_capacity;
+        }
+        let left = (self.warm_at - now).as_secs_f32() / SLOW_START.as_secs_f32();
+        self.inverse_capacity / (1.0 - (1.0 - SLOW_START_FLOOR) * left.min(1.0))
+    }
+
+    /// Whether the node said that it works on as many requests as it can.
+    pub(super) fn is_full(&self) -> bool {
+        self.record.is_some_and(|record| record.limit > 0 && self.load() >= record.limit)
+    }
+
+    #[inline]
+    pub(super) fn tier(&self, now: Duration, mood: Mood) -> Tier {
+        if self.is_draining() {
+            return Tier::Draining;
+        }
+        let is_out = match (self.health.ejected(now), mood) {
+            (None, _) | (Some(Cause::Failing), Mood::Panic) => false,
+            (Some(Cause::Unreachable), _) | (Some(Cause::Failing), Mood::Calm) => true,
+        };
+        match (self.state == State::Suspect, is_out) {
+            (false, false) => Tier::Alive,
+            (true, false) => Tier::Suspect,
+            (false, true) => Tier::EjectedAlive,
+            (true, true) => Tier::EjectedSuspect,
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.record.is_some_and(|record| record.is_draining)
+    }
+
+    /// Since the node was last heard of its load.
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.heard_at)
+    }
+
+    /// How old what is known of the others' load may be. A node that tells its changes has none
+    /// that are older than the `interval` of its beacons.
+    pub(super) fn staleness(&self, now: Duration, interval: Duration) -> Duration {
+        let tells_us = self.record.is_some_and(|record| record.yours.is_some())
+            && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE);
+        let age = self.age(now);
+        if tells_us { age.min(interval) } else { age }
+    }
+
+    fn hear(&mut self, now: Duration, record: LoadRecord) -> Restart {
+        if self.record.is_some_and(|held| !record.is_newer_than(&held)) {
+            return Restart::No;
+        }
+        let is_restarted = self.record.is_some_and(|held| record.boot > held.boot);
+        self.others = record.active.saturating_sub(record.yours.unwrap_or(self.outstanding));
+        self.inverse_capacity = inverse_capacity(record.limit);
+        self.record = Some(record);
+        self.heard_at = now;
+        if !is_restarted {
+            return Restart::No;
+        }
+        self.health = Health::default();
+        self.warm_at = now + SLOW_START;
+        Restart::Yes
+    }
+}
+
+/// One over what a node with this limit counts as.
+#[expect(clippy::cast_precision_loss, reason = "limits are small")]
+pub(super) fn inverse_capacity(limit: u32) -> f32 {
+    1.0 / if limit == 0 { CAPACITY_UNLIMITED } else { limit } as f32
+}
+
+impl Table {
+    /// The entry of a node, made if there is none.
+    pub(super) fn admit(&mut self, id: NodeId) -> Slot {
+        if let Some(slot) = self.slots.get(&id) {
+            return *slot;
+        }
+        let node = Node::new(id);
+        let slot = if let Some(slot) = self.free.pop() {
+            self.nodes[slot as usize] = node;
+            slot
+        } else {
+            self.nodes.push(node);
+            Slot::try_from(self.nodes.len() - 1).expect("fewer members than slots")
+        };
+        self.slots.insert(id, slot);
+        slot
+    }
+
+    /// The node has a place in the mesh, or another one than before.
+    pub(super) fn place(&mut self, slot: Slot, target: Target, state: State) {
+        let node = self.node_mut(slot);
+        node.state = state;
+        node.target = Some(Arc::new(target));
+    }
+
+    /// Membership thinks otherwise of the node.
+    pub(super) fn set_state(&mut self, slot: Slot, state: State) {
+        self.node_mut(slot).state = state;
+    }
+
+    /// The node has just joined: it is given little at first.
+    pub(super) fn warm_up(&mut self, now: Duration, slot: Slot) {
+        self.node_mut(slot).warm_at = now + SLOW_START;
+    }
+
+    /// The node has gone from the directory.
+    pub(super) fn dismiss(&mut self, id: NodeId) {
+        if let Some(slot) = self.slot(id) {
+            let node = self.node_mut(slot);
+            node.target = None;
+            node.state = State::Left;
+            self.drop_if_done(slot);
+        }
+    }
+
+    /// The node said how busy it is.
+    pub(super) fn hear(&mut self, now: Duration, slot: Slot, record: LoadRecord) -> Restart {
+        self.node_mut(slot).hear(now, record)
+    }
+
+    /// A request leaves for the node.
+    pub(super) fn begin(&mut self, now: Duration, id: NodeId) {
+        let slot = self.admit(id);
+        let node = self.node_mut(slot);
+        node.outstanding = node.outstanding.saturating_add(1);
+        node.begun_at = Some(now);
+    }
+
+    /// A request to the node is over.
+    pub(super) fn end(&mut self, id: NodeId) {
+        if let Some(slot) = self.slot(id) {
+            let node = self.node_mut(slot);
+            node.outstanding = node.outstanding.saturating_sub(1);
+            self.drop_if_done(slot);
+        }
+    }
+
+    /// Changes the health of a node.
+    pub(super) fn judge<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Health) -> T) -> T {
+        let node = &mut self.nodes[slot as usize];
+        let result = change(&mut node.health);
+        self.ejected_until = self.ejected_until.max(node.health.until());
+        result
+    }
+
+    /// Marks nodes for one question; marks of the question before are gone with it.
+    pub(super) fn mark(&mut self, tried: &[NodeId], bounced: &[NodeId]) {
+        self.question += 2;
+        for (ids, offset) in [(bounced, 0), (tried, 1)] {
+            for id in ids {
+                if let Some(slot) = self.slot(*id) {
+                    self.nodes[slot as usize].mark = self.question + offset;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn marked(&self, node: &Node) -> Mark {
+        match node.mark.checked_sub(self.question) {
+            None => Mark::Unmet,
+            Some(0) => Mark::Bounced,
+            Some(_) => Mark::Tried,
+        }
+    }
+
+    /// Whether some node may be ejected now.
+    pub(super) fn has_ejected(&self, now: Duration) -> bool {
+        now < self.ejected_until
+    }
+
+    pub(super) fn slot(&self, id: NodeId) -> Option<Slot> {
+        self.slots.get(&id).copied()
+    }
+
+    #[inline]
+    pub(super) fn node(&self, slot: Slot) -> &Node {
+        &self.nodes[slot as usize]
+    }
+
+    /// Nodes that are ejected now.
+    pub(super) fn ejected(&self, now: Duration) -> usize {
+        let nodes = self.slots.values().map(|slot| self.node(*slot));
+        nodes.filter(|node| node.health.ejected(now).is_some()).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn node_mut(&mut self, slot: Slot) -> &mut Node {
+        &mut self.nodes[slot as usize]
+    }
+
+    fn drop_if_done(&mut self, slot: Slot) {
+        let node = self.node(slot);
+        if node.target.is_none() && node.outstanding == 0 {
+            let id = node.id;
+            self.slots.remove(&id);
+            self.free.push(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 16])
+    }
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn record(sequence: u32, active: u32, yours: Option<u32>) -> LoadRecord {
+        LoadRecord { boot: 1, sequence, active, yours, ..LoadRecord::default() }
+    }
+
+    fn load(table: &Table, slot: Slot) -> u32 {
+        table.node(slot).load()
+    }
+
+    #[test]
+    fn own_requests_are_not_counted_twice() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.hear(NOW, slot, record(1, 0, None));
+        table.begin(NOW, id(2));
+        table.begin(NOW, id(2));
+        assert_eq!(load(&table, slot), 2);
+        table.hear(NOW, slot, record(2, 5, None));
+        assert_eq!(load(&table, slot), 5, "the record of five contains our two");
+        table.end(id(2));
+        assert_eq!(load(&table, slot), 4);
+        table.hear(NOW, slot, record(3, 5, Some(2)));
+        assert_eq!(load(&table, slot), 4, "of the five the node says two are ours");
+    }
+
+    #[test]
+    fn a_record_older_than_our_requests_does_not_go_below_zero() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.begin(NOW, id(2));
+        table.begin(NOW, id(2));
+        table.hear(NOW, slot, record(1, 1, None));
+        assert_eq!(load(&table, slot), 2);
+    }
+
+    #[test]
+    fn an_older_record_changes_nothing_whatever_way_it_came() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.hear(NOW, slot, record(5, 4, Some(0)));
+        table.hear(NOW + Duration::from_secs(1), slot, record(4, 9, None));
+        assert_eq!(load(&table, slot), 4);
+        assert_eq!(table.node(slot).age(NOW + Duration::from_secs(1)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_restarted_node_starts_afresh_and_slowly() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.hear(NOW, slot, LoadRecord { limit: 8, ..record(900, 4, None) });
+        table.judge(slot, |health| health.unreachable(NOW));
+        assert_eq!(table.node(slot).tier(NOW, Mood::Calm), Tier::EjectedAlive);
+        let restarted = LoadRecord { boot: 2, limit: 8, ..record(1, 0, None) };
+        assert_eq!(table.hear(NOW, slot, restarted), Restart::Yes);
+        let node = table.node(slot);
+        assert_eq!((node.tier(NOW, Mood::Calm), node.load()), (Tier::Alive, 0));
+        let capacity = |after: u64| 1.0 / node.inverse_capacity(NOW + Duration::from_secs(after));
+        for (after, expected) in [(0, 0.8), (5, 4.4), (10, 8.0), (60, 8.0)] {
+            assert!((capacity(after) - expected).abs() < 0.01, "after {after} s");
+        }
+    }
+
+    #[test]
+    fn what_is_told_at_once_is_not_stale_while_it_is_told() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        let interval = Duration::from_millis(100);
+        let later = NOW + Duration::from_secs(5);
+        table.begin(NOW, id(2));
+        table.hear(NOW, slot, record(1, 1, None));
+        assert_eq!(table.node(slot).staleness(later, interval), Duration::from_secs(5));
+        table.hear(NOW, slot, record(2, 1, Some(1)));
+        assert_eq!(table.node(slot).staleness(later, interval), interval);
+        let long_after = NOW + Duration::from_secs(11);
+        assert_eq!(table.node(slot).staleness(long_after, interval), Duration::from_secs(11));
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_forgotten_when_its_requests_end() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.begin(NOW, id(2));
+        table.dismiss(id(2));
+        assert_eq!(table.node(slot).outstanding(), 1);
+        table.end(id(2));
+        assert_eq!((table.len(), table.slot(id(2))), (0, None));
+        assert_eq!(table.admit(id(3)), slot, "its room is used again");
+        assert_eq!(table.node(slot).load(), 0);
+    }
+
+    #[test]
+    fn marks_last_for_one_question() {
+        let mut table = Table::default();
+        let slots = [2, 3, 4].map(|number| table.admit(id(number)));
+        table.mark(&[id(2)], &[id(3), id(2)]);
+        let marks = |table: &Table| slots.map(|slot| table.marked(table.node(slot)));
+        assert_eq!(marks(&table), [Mark::Tried, Mark::Bounced, Mark::Unmet]);
+        table.mark(&[], &[id(4)]);
+        assert_eq!(marks(&table), [Mark::Unmet, Mark::Unmet, Mark::Bounced]);
+    }
+
+    proptest! {
+        #[test]
+        fn outstanding_is_what_began_and_has_not_ended(
+            steps in prop::collection::vec((0_u8..4, 0_u8..5, 0_u32..9), 0..300),
+        ) {
+            let mut table = Table::default();
+            let mut open = [0_u32; 4];
+            for (sequence, (number, step, value)) in (0..).zip(steps) {
+                let node = id(number);
+                match step {
+                    0 | 1 => {
+                        table.begin(NOW, node);
+                        open[usize::from(number)] += 1;
+                    }
+                    2 if open[usize::from(number)] > 0 => {
+                        table.end(node);
+                        open[usize::from(number)] -= 1;
+                    }
+                    3 => {
+                        if let Some(slot) = table.slot(node) {
+                            table.hear(NOW, slot, record(sequence, value, Some(value / 2)));
+                        }
+                    }
+                    _ => table.dismiss(node),
+                }
+                for (number, open) in (0..).zip(open) {
+                    let node = table.slot(id(number)).map(|slot| table.node(slot));
+                    prop_assert_eq!(node.map_or(0, Node::outstanding), open);
+                    prop_assert!(node.map_or(0, Node::load) >= open);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which static peer is picked.
+
+use astromesh_wire::Service;
+
+use super::*;
+use crate::routing::{Nobody, Outcome, Reason, StaticPeer};
+
+fn peers(count: usize) -> Core {
+    let peer = |number| StaticPeer {
+        name: format!("peer-{number}"),
+        url: format!("http://127.0.0.1:{}", 9_000 + number),
+        services: vec![Service::Agents],
+    };
+    let peers: Vec<StaticPeer> = (0..count).map(peer).collect();
+    Core::with_peers(7, &peers)
+}
+
+fn there(pick: &Pick) -> Option<Arc<Target>> {
+    match &pick.place {
+        Place::Here => None,
+        Place::There(target) => Some(Arc::clone(target)),
+    }
+}
+
+fn turns(core: &mut Core, now: Duration, count: usize) -> Vec<String> {
+    let picks = (0..count).filter_map(|_| there(&core.pick(now, &ASK).unwrap()));
+    picks.map(|target| target.name.to_string()).collect()
+}
+
+#[test]
+fn each_peer_gets_its_turn_whatever_the_agent() {
+    let mut core = peers(3);
+    let expected = ["peer-0", "peer-1", "peer-2", "peer-0", "peer-1"];
+    assert_eq!(turns(&mut core, NOW, 5), expected);
+    let pick = core.pick(NOW, &Question { agent: "anything", ..ASK }).unwrap();
+    assert_eq!((pick.why.reason, pick.why.candidates), (Reason::RoundRobin, 3));
+}
+
+#[test]
+fn this_node_comes_first_when_it_serves() {
+    let mut core = peers(2);
+    let question = Question { here: Here::Serves { active: 50, limit: 0 }, ..ASK };
+    let pick = core.pick(NOW, &question).unwrap();
+    assert_eq!((pick.place, pick.why.reason), (Place::Here, Reason::OnlyOne));
+}
+
+#[test]
+fn an_ejected_peer_loses_its_turn_until_a_trial() {
+    let mut core = peers(3);
+    let first = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+    core.outcome(NOW, &first, Outcome::NotConnected);
+    assert_eq!(turns(&mut core, NOW, 4), ["peer-1", "peer-2", "peer-1", "peer-2"]);
+    let later = NOW + Duration::from_secs(1);
+    assert_eq!(turns(&mut core, later, 3), ["peer-0", "peer-1", "peer-2"]);
+    assert_eq!(turns(&mut core, later, 2), ["peer-1", "peer-2"], "one request tries it");
+    core.outcome(later, &first, Outcome::Answered(404));
+    assert_eq!(turns(&mut core, later, 3), ["peer-0", "peer-1", "peer-2"]);
+}
+
+#[test]
+fn with_all_peers_ejected_each_still_gets_its_turn() {
+    let mut core = peers(2);
+    for _ in 0..2 {
+        let target = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+        core.outcome(NOW, &target, Outcome::NotConnected);
+    }
+    assert_eq!(turns(&mut core, NOW, 3), ["peer-0", "peer-1", "peer-0"]);
+}
+
+#[test]
+fn peers_that_were_tried_or_refused_are_not_asked_again_until_the_last_resort() {
+    let mut core = peers(3);
+    let ids: Vec<NodeId> =
+        (0..3).map(|_| there(&core.pick(NOW, &ASK).unwrap()).unwrap().id).collect();
+    let pick = core.pick(NOW, &Question { tried: &ids[..2], ..ASK }).unwrap();
+    assert_eq!(there(&pick).unwrap().id, ids[2]);
+    assert_eq!(core.pick(NOW, &Question { tried: &ids, ..ASK }), Err(Nobody::AllTried));
+    let pick = core.pick(NOW, &Question { bounced: &ids[..1], ..ASK }).unwrap();
+    assert_eq!((there(&pick).unwrap().id, pick.must_queue), (ids[1], false));
+    core.heard(NOW, ids[0], record(1, 9, 8));
+    core.heard(NOW, ids[1], record(1, 8, 8));
+    let pick = core.pick(NOW, &Question { bounced: &ids[..2], ..ASK }).unwrap();
+    assert_eq!((there(&pick).unwrap().id, pick.must_queue), (ids[1], true));
+}
+
+#[test]
+fn without_peers_nobody_is_known() {
+    assert_eq!(peers(0).pick(NOW, &ASK), Err(Nobody::UnknownAgent));
+}
