@@ -98,7 +98,6 @@ impl Contest {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "numbers of requests are small")]
 fn cost(load: u32, inverse_capacity: f32) -> f32 {
     (load as f32 + 1.0) * inverse_capacity
 }
@@ -180,7 +179,6 @@ impl Field<'_> {
             (Choice::Local, Here::Serves { active, limit }) => limit > 0 && active >= limit,
             (Choice::Local, Here::DoesNotServe) => false,
         };
-        #[expect(clippy::cast_precision_loss, reason = "numbers of nodes are small")]
         let bound = AFFINITY_SPREAD * sum / compared as f32 + AFFINITY_SLACK * inverse;
         (!is_full && fill(load, inverse) <= bound).then_some(Best {
             choice,
@@ -239,7 +237,6 @@ impl Field<'_> {
 }
 
 /// Requests over capacity.
-#[expect(clippy::cast_precision_loss, reason = "numbers of requests are small")]
 pub(super) fn fill(load: u32, inverse_capacity: f32) -> f32 {
     load as f32 * inverse_capacity
 }

@@ -271,11 +271,6 @@ impl Core {
             }
         };
         self.stats.picks[reason as usize] += 1;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "not negative, and casts from floats stop at the bounds"
-        )]
         let estimate_milli = (fill(load, inverse_capacity) * 1_000.0) as u32;
         let why = Why {
             reason,

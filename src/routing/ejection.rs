@@ -164,6 +164,7 @@ struct Tally {
     failures: u32,
 }
 
+#[derive(Clone, Copy)]
 enum Answer {
     Success,
     Failure,

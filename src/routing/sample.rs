@@ -44,7 +44,6 @@ impl SampleSize {
         self.size
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "numbers of members and requests are small")]
     fn work_out(&self, now: Duration, table: &Table, candidates: &[Slot], members: usize) -> usize {
         let interval = beacon_interval(members);
         let mut staleness = Duration::ZERO;
@@ -67,12 +66,6 @@ impl SampleSize {
 }
 
 /// How many of so many candidates, when others sent so many requests since the news.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the result lies between 0 and the number of candidates"
-)]
 fn size(candidates: usize, unseen: f64) -> usize {
     let size = (candidates as f64 / (1.0 + unseen)).ceil() as usize;
     size.max(SAMPLE_MIN).min(candidates)

@@ -51,6 +51,8 @@ pub(super) struct Node {
     warm_at: Duration,
     record: Option<LoadRecord>,
     heard_at: Duration,
+    /// It has told our share, so it tells its changes, too.
+    tells_us: bool,
     begun_at: Option<Duration>,
     pub(super) health: Health,
     mark: u64,
@@ -109,6 +111,7 @@ impl Node {
             warm_at: Duration::ZERO,
             record: None,
             heard_at: Duration::ZERO,
+            tells_us: false,
             begun_at: None,
             health: Health::default(),
             mark: 0,
@@ -175,10 +178,10 @@ impl Node {
     /// How old what is known of the others' load may be. A node that tells its changes has none
     /// that are older than the `interval` of its beacons.
     pub(super) fn staleness(&self, now: Duration, interval: Duration) -> Duration {
-        let tells_us = self.record.is_some_and(|record| record.yours.is_some())
+        let is_told = self.tells_us
             && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE);
         let age = self.age(now);
-        if tells_us { age.min(interval) } else { age }
+        if is_told { age.min(interval) } else { age }
     }
 
     fn hear(&mut self, now: Duration, record: LoadRecord) -> Restart {
@@ -190,6 +193,7 @@ impl Node {
         self.inverse_capacity = inverse_capacity(record.limit);
         self.record = Some(record);
         self.heard_at = now;
+        self.tells_us = record.yours.is_some() || (self.tells_us && !is_restarted);
         if !is_restarted {
             return Restart::No;
         }
@@ -200,7 +204,6 @@ impl Node {
 }
 
 /// One over what a node with this limit counts as.
-#[expect(clippy::cast_precision_loss, reason = "limits are small")]
 pub(super) fn inverse_capacity(limit: u32) -> f32 {
     1.0 / if limit == 0 { CAPACITY_UNLIMITED } else { limit } as f32
 }
@@ -424,6 +427,8 @@ mod tests {
         assert_eq!(table.node(slot).staleness(later, interval), Duration::from_secs(5));
         table.hear(NOW, slot, record(2, 1, Some(1)));
         assert_eq!(table.node(slot).staleness(later, interval), interval);
+        table.hear(NOW, slot, record(3, 1, None));
+        assert_eq!(table.node(slot).staleness(later, interval), interval, "gossip came between");
         let long_after = NOW + Duration::from_secs(11);
         assert_eq!(table.node(slot).staleness(long_after, interval), Duration::from_secs(11));
     }

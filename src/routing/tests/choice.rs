@@ -303,6 +303,17 @@ fn when_all_that_are_well_have_refused_one_of_them_queues_it() {
 }
 
 #[test]
+fn limits_and_draining_are_heard_by_gossip_as_well() {
+    let limited = |number, limit, is_draining| {
+        let mut member = member(number);
+        member.load = Load { active_requests: 2, limit, is_draining, ..Load::default() };
+        member
+    };
+    let mut core = core(vec![limited(2, 4, false), limited(3, 8, false), limited(4, 90, true)]);
+    assert_eq!(chosen(&mut core, NOW, &ASK, 50), [3]);
+}
+
+#[test]
 fn a_draining_node_is_taken_when_nothing_else_is_left() {
     let mut core = idle(2);
     core.heard(NOW, id(2), LoadRecord { is_draining: true, ..record(1, 0, 0) });
