@@ -3,13 +3,16 @@
 //! `bench-load closed --target ADDR[,ADDR] --connections C (--seconds S | --requests N) QUESTION
 //! [--key-prefix P] [--timeout-ms N]`, and what a question is says `client::Question`. Prints one
 //! JSON object: answers by status, faults by kind, each failure with its times, latencies, and for
-//! streams the time to the first event, the age of the later ones and how they were framed.
+//! streams the time to the first event, the age of the later ones and how they were framed. A SIGTERM
+//! lets it end the requests it has, and no others.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::arguments::{Arguments, Error};
@@ -25,6 +28,7 @@ struct Load {
     until_us: u64,
     key_prefix: Option<String>,
     timeout: Duration,
+    is_ending: AtomicBool,
 }
 
 /// What one connection, or all of them, saw.
@@ -74,7 +78,13 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Error> {
         until_us,
         key_prefix,
         timeout,
+        is_ending: AtomicBool::new(false),
     }));
+    let mut ending = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        ending.recv().await;
+        load.is_ending.store(true, Ordering::Relaxed);
+    });
     let started_us = now_us();
     let tasks: Vec<_> =
         (0..load.connections).map(|number| tokio::spawn(keep_busy(load, number))).collect();
@@ -91,7 +101,8 @@ async fn keep_busy(load: &'static Load, number: usize) -> Seen {
     let mut seen = Seen::default();
     let mut kept: Option<Connection> = None;
     let mut count = 0;
-    while count < load.requests_each && now_us() < load.until_us {
+    let is_wanted = |count| count < load.requests_each && now_us() < load.until_us;
+    while is_wanted(count) && !load.is_ending.load(Ordering::Relaxed) {
         let id = number as u64 * 1_000_000 + count;
         count += 1;
         let key = load.key_prefix.as_ref().map(|prefix| format!("{prefix}-{id}"));
