@@ -12,7 +12,7 @@
 //! * [`model`]: chat models
 //! * [`api`]: the HTTP server of a node
 //! * [`cli`]: the commands of `astromeshctl`
-//! * [`telemetry`]: log lines
+//! * [`telemetry`]: log lines, metrics, the access log
 //! * [`node`]: the daemon, put together from all of these
 
 pub mod agent;

@@ -25,7 +25,19 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("proxy", &[]),
     // Of the API only the shapes: join and sync speak HTTP with other nodes.
     ("gossip", &["api::types", "astromesh_swim", "astromesh_wire", "config", "directory"]),
-    ("api", &["agent", "astromesh_wire", "config", "directory", "gossip", "model", "routing"]),
+    (
+        "api",
+        &[
+            "agent",
+            "astromesh_wire",
+            "config",
+            "directory",
+            "gossip",
+            "model",
+            "routing",
+            "telemetry",
+        ],
+    ),
     // A simulation runs what a daemon would: of gossip how it sets the engine, and the rules to
     // choose from.
     (

@@ -4,7 +4,7 @@
 //!
 //! * [`app`]: what the handlers share
 //! * [`routes`]: all routes, and how they are put together with those of other modules
-//! * [`agents`], [`mesh`], [`observe`] and [`system`]: the handlers
+//! * [`agents`], [`mesh`], [`metrics`], [`observe`] and [`system`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
 //! * [`frame`]: what happens around each request: its id, panics, the log line
@@ -17,6 +17,7 @@ pub mod body;
 pub mod error;
 pub mod frame;
 pub mod mesh;
+pub mod metrics;
 pub mod observe;
 pub mod routes;
 pub mod server;

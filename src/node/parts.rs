@@ -13,12 +13,14 @@ use tracing::{info, warn};
 
 use super::data_dir::DataDir;
 use crate::agent::Registry;
+use crate::api::metrics::Levels;
 use crate::api::{self, App};
 use crate::config::{Mesh, Runtime};
 use crate::directory::{self, Member, Snapshot};
 use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
 use crate::gossip::{self, Setup};
+use crate::telemetry::metrics::Metrics;
 use crate::{model, routing};
 
 /// Time that requests in flight have to end when the node stops.
@@ -79,7 +81,8 @@ impl Parts {
             started,
             mesh: handle.clone(),
         });
-        let router = api::router(app, api::mesh::router(handle));
+        let metrics = api::metrics::router(metrics_sources(&app));
+        let router = api::router(app, api::mesh::router(handle).merge(metrics));
         let (stop_server, stopped) = oneshot::channel();
         let stopped = async {
             // Dropping the sender stops the server as well.
@@ -135,6 +138,21 @@ impl Parts {
 
 async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, future).await.ok()
+}
+
+/// What the page of metrics is made of; `None` when the service is off.
+fn metrics_sources(app: &App) -> Option<api::metrics::Sources> {
+    if !app.config.services.contains(Service::Observability) {
+        return None;
+    }
+    let in_flight = app.in_flight.clone();
+    Some(api::metrics::Sources {
+        metrics: Metrics::default(),
+        access_log: None,
+        directory: app.directory.clone(),
+        mesh: app.mesh.clone(),
+        levels: Arc::new(move || Levels { running: in_flight.active(), ..Levels::default() }),
+    })
 }
 
 fn load_agents(config: &Runtime) -> Registry {

@@ -2,6 +2,15 @@
 //!
 //! * [`logging`]: log lines
 //! * [`access`]: a line for each request, written by a thread of its own
+//! * [`metrics`]: what is counted and timed, with every name
+//! * [`labels`]: the values of their labels
+//! * [`page`]: their text
+//! * [`process`]: what the kernel says about the process
 
 pub mod access;
+mod cells;
+pub mod labels;
 pub mod logging;
+pub mod metrics;
+pub mod page;
+pub mod process;

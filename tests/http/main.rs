@@ -10,6 +10,7 @@ mod client;
 mod documented;
 mod forwarding;
 mod lifecycle;
+mod metrics;
 mod node;
 mod routes;
 mod streaming;

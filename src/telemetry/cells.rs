@@ -1,0 +1,83 @@
+//! Where numbers are counted: fixed arrays of atomics.
+//!
+//! Counting takes no lock, allocates nothing and looks no name up. A reader may see one counter
+//! before another that was counted earlier; each by itself never falls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds of a histogram; one more cell takes what is above the last.
+pub(super) const BOUNDS: usize = 16;
+
+/// The counters of one family, one for each combination of its label values.
+#[derive(Debug)]
+pub(super) struct Counts<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Counts<N> {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; N])
+    }
+}
+
+impl<const N: usize> Counts<N> {
+    pub(super) fn add(&self, index: usize, count: u64) {
+        self.0[index].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|cell| cell.load(Ordering::Relaxed))
+    }
+}
+
+/// Durations, counted by the smallest bound that is not below them.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    cells: [AtomicU64; BOUNDS + 1],
+    sum_ns: AtomicU64,
+}
+
+/// What a histogram held at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Distribution {
+    pub(super) cells: [u64; BOUNDS + 1],
+    pub(super) sum_ns: u64,
+}
+
+impl Histogram {
+    /// `bounds_ns` are always the same for one histogram.
+    pub(super) fn observe(&self, bounds_ns: &[u64; BOUNDS], duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let index = bounds_ns.partition_point(|bound| *bound < ns);
+        self.cells[index].fetch_add(1, Ordering::Relaxed);
+        self.sum_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_to(&self, total: &mut Distribution) {
+        for (sum, cell) in total.cells.iter_mut().zip(&self.cells) {
+            *sum += cell.load(Ordering::Relaxed);
+        }
+        total.sum_ns = total.sum_ns.wrapping_add(self.sum_ns.load(Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_counts_under_the_smallest_bound_not_below_it() {
+        let bounds = std::array::from_fn(|index| 10 * (index as u64 + 1));
+        let histogram = Histogram::default();
+        for ns in [0, 10, 11, 160, 161] {
+            histogram.observe(&bounds, Duration::from_nanos(ns));
+        }
+        let mut total = Distribution::default();
+        histogram.add_to(&mut total);
+        let mut expected = Distribution { sum_ns: 342, ..Distribution::default() };
+        expected.cells[0] = 2;
+        expected.cells[1] = 1;
+        expected.cells[15] = 1;
+        expected.cells[16] = 1;
+        assert_eq!(total, expected);
+    }
+}

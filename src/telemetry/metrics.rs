@@ -1,0 +1,578 @@
+//! What a node counts and times: every name, label and unit, and the methods that count.
+//!
+//! Owns the declarations ([`ALL`]) and the numbers. A request costs some dozen increments of
+//! atomics, each resolved when this was compiled; nothing here locks, allocates or reads a clock
+//! while a request waits. Each thread that serves requests takes [`Metrics::for_worker`], so that
+//! threads do not fight for cache lines; a page shows the sums. Levels that somebody else knows
+//! anyway, such as the number of members, are not kept here but given when a page is asked for,
+//! see [`Readings`].
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::cells::{BOUNDS, Counts, Distribution, Histogram};
+use super::labels::{
+    Arrival, Connect, Deadline, Direction, EjectionCause, InFlight, Keyed, Label, Limit, LineFate,
+    LoadSource, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause, RetryDenial,
+    RouteClass, Side, Use,
+};
+use super::page::{self, Values};
+use super::process::Process;
+
+/// One name on the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// The name without the suffixes for unit and kind.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// What is counted.
+    pub unit: Unit,
+    /// Its labels; at most three.
+    pub labels: &'static [Label],
+    /// What it means, for people.
+    pub help: &'static str,
+}
+
+/// What kind of number a family holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Durations by upper bounds, which are in nanoseconds.
+    Histogram(&'static [u64; BOUNDS]),
+    /// Always 1; its labels say something.
+    Info,
+}
+
+/// The unit of a family, the last word of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    None,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Family {
+    const fn new(
+        name: &'static str,
+        kind: Kind,
+        unit: Unit,
+        labels: &'static [Label],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind, unit, labels, help }
+    }
+
+    /// How many combinations of label values there are.
+    const fn combinations(&self) -> usize {
+        let mut product = 1;
+        let mut index = 0;
+        while index < self.labels.len() {
+            product *= self.labels[index].values.len();
+            index += 1;
+        }
+        product
+    }
+
+    /// The name as people query it, without the suffixes of a histogram.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        let unit = match self.unit {
+            Unit::None => "",
+            Unit::Seconds => "_seconds",
+            Unit::Bytes => "_bytes",
+        };
+        let kind = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram(_) => "",
+        };
+        format!("{}{unit}{kind}", self.name)
+    }
+}
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000 * US;
+const S: u64 = 1_000 * MS;
+
+/// From a cached answer to a long run of a large model.
+const ANSWER_NS: &[u64; BOUNDS] = &[
+    MS,
+    2 * MS,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    S,
+    2500 * MS,
+    5 * S,
+    10 * S,
+    30 * S,
+    60 * S,
+    300 * S,
+];
+
+/// Fine around the 40 µs that are the goal.
+const ADDED_NS: &[u64; BOUNDS] = &[
+    10 * US,
+    20 * US,
+    30 * US,
+    40 * US,
+    50 * US,
+    75 * US,
+    100 * US,
+    150 * US,
+    250 * US,
+    500 * US,
+    MS,
+    2500 * US,
+    10 * MS,
+    50 * MS,
+    250 * MS,
+    S,
+];
+
+macro_rules! families {
+    ($($ident:ident: $name:literal, $kind:expr, $unit:ident, [$($label:expr),*], $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Family =
+                Family::new($name, $kind, Unit::$unit, &[$($label),*], $help);
+        )+
+        /// Every family, in the order of the page.
+        pub const ALL: &[Family] = &[$($ident),+];
+    };
+}
+
+families! {
+    REQUESTS: "astromesh_requests", Kind::Counter, None,
+        [RouteClass::LABEL, Arrival::LABEL, Outcome::LABEL],
+        "Requests that ended.";
+    REQUEST_DURATION: "astromesh_request_duration", Kind::Histogram(ANSWER_NS), Seconds,
+        [RouteClass::LABEL],
+        "From the last byte of a request's head to the last byte of its answer.";
+    FIRST_BYTE: "astromesh_first_byte", Kind::Histogram(ANSWER_NS), Seconds, [],
+        "From the last byte of a request's head to the head of its answer being passed on.";
+    ADDED_LATENCY: "astromesh_added_latency", Kind::Histogram(ADDED_NS), Seconds, [Place::LABEL],
+        "Time a request spent in this node without waiting for a slot or for the one that serves it.";
+    QUEUE_WAIT: "astromesh_queue_wait", Kind::Histogram(ANSWER_NS), Seconds, [],
+        "Time that requests waited for a slot, whether they got it or not.";
+    REQUESTS_IN_FLIGHT: "astromesh_requests_in_flight", Kind::Gauge, None, [InFlight::LABEL],
+        "Requests for agents that run here, were sent to others, or wait for a slot.";
+    PICKS: "astromesh_picks", Kind::Counter, None, [Place::LABEL, PickReason::LABEL],
+        "Choices of a node, one for each attempt.";
+    REFUSALS: "astromesh_refusals", Kind::Counter, None, [Side::LABEL, Refusal::LABEL],
+        "Requests refused before they ran: by this node (sent) or by others (met).";
+    RETRIES: "astromesh_retries", Kind::Counter, None, [RetryCause::LABEL],
+        "Attempts after the first, by what became of the one before.";
+    RETRIES_DENIED: "astromesh_retries_denied", Kind::Counter, None, [RetryDenial::LABEL],
+        "Failures that were passed on to the client, by why there was no other attempt.";
+    EJECTIONS: "astromesh_ejections", Kind::Counter, None, [EjectionCause::LABEL],
+        "Times a node began to be passed over.";
+    EJECTED_NODES: "astromesh_ejected_nodes", Kind::Gauge, None, [],
+        "Nodes that are passed over now.";
+    CLIENT_CONNECTIONS: "astromesh_client_connections", Kind::Gauge, None, [],
+        "Connections of clients and nodes to this node.";
+    CLIENT_CONNECTIONS_ACCEPTED: "astromesh_client_connections_accepted", Kind::Counter, None, [],
+        "Connections that were accepted.";
+    UPSTREAM_CONNECTIONS: "astromesh_upstream_connections", Kind::Gauge, None, [Use::LABEL],
+        "Connections of this node to others.";
+    UPSTREAM_CONNECTS: "astromesh_upstream_connects", Kind::Counter, None, [Connect::LABEL],
+        "Times a connection to another node was needed.";
+    CLIENT_CANCELLATIONS: "astromesh_client_cancellations", Kind::Counter, None, [Phase::LABEL],
+        "Requests whose client went away, by how far they were.";
+    DEADLINES: "astromesh_deadlines", Kind::Counter, None, [Deadline::LABEL],
+        "Time limits that were reached.";
+    LIMITS: "astromesh_limits", Kind::Counter, None, [Limit::LABEL],
+        "Bounds that were reached.";
+    TRANSFERRED: "astromesh_transferred", Kind::Counter, Bytes, [Direction::LABEL],
+        "Bytes on connections of clients, heads and framing included.";
+    IDEMPOTENCY: "astromesh_idempotent_requests", Kind::Counter, None, [Keyed::LABEL],
+        "Requests with an idempotency key that reached the node that runs them.";
+    LOAD_RECORDS: "astromesh_load_records", Kind::Counter, None, [LoadSource::LABEL],
+        "News of how busy other nodes are.";
+    MEMBERS: "astromesh_members", Kind::Gauge, None, [MemberState::LABEL],
+        "Members of the mesh as this node sees them, itself included.";
+    GOSSIP_EVENTS: "astromesh_gossip_events", Kind::Counter, None, [Label { key: "event", values: &[] }],
+        "Counters of the gossip. Missing while the mesh is off or its thread is busy.";
+    GOSSIP_LEVELS: "astromesh_gossip_level", Kind::Gauge, None, [Label { key: "of", values: &[] }],
+        "Levels of the gossip. Missing when its counters are.";
+    ACCESS_LOG_LINES: "astromesh_access_log_lines", Kind::Counter, None, [LineFate::LABEL],
+        "Lines of the access log.";
+    BUILD: "astromesh_build", Kind::Info, None, [Label { key: "version", values: &[] }],
+        "The version of this node.";
+    PROCESS_START_TIME: "process_start_time", Kind::Gauge, Seconds, [],
+        "When the process started, in seconds since 1970.";
+    PROCESS_CPU: "process_cpu", Kind::Counter, Seconds, [],
+        "Processor time used.";
+    PROCESS_MEMORY: "process_resident_memory", Kind::Gauge, Bytes, [],
+        "Memory in use, as the kernel counts it.";
+    PROCESS_OPEN_FDS: "process_open_fds", Kind::Gauge, None, [],
+        "Open file descriptors.";
+}
+
+/// Workers that count apart; more than that share.
+const SHARDS_MAX: usize = 64;
+
+/// The numbers of one thread.
+#[derive(Debug, Default)]
+struct Shard {
+    requests: Counts<{ REQUESTS.combinations() }>,
+    request_duration: [Histogram; REQUEST_DURATION.combinations()],
+    first_byte: [Histogram; 1],
+    added_latency: [Histogram; ADDED_LATENCY.combinations()],
+    queue_wait: [Histogram; 1],
+    /// Requests sent to others: begun, ended.
+    asks: Counts<2>,
+    picks: Counts<{ PICKS.combinations() }>,
+    refusals: Counts<{ REFUSALS.combinations() }>,
+    retries: Counts<{ RETRIES.combinations() }>,
+    retries_denied: Counts<{ RETRIES_DENIED.combinations() }>,
+    ejections: Counts<{ EJECTIONS.combinations() }>,
+    client_connections: AtomicI64,
+    accepted: Counts<1>,
+    upstream_connections: AtomicI64,
+    /// Connections that became idle, and idle ones that were closed.
+    parked: Counts<2>,
+    connects: Counts<{ UPSTREAM_CONNECTS.combinations() }>,
+    cancellations: Counts<{ CLIENT_CANCELLATIONS.combinations() }>,
+    deadlines: Counts<{ DEADLINES.combinations() }>,
+    limits: Counts<{ LIMITS.combinations() }>,
+    transferred: Counts<{ TRANSFERRED.combinations() }>,
+    idempotency: Counts<{ IDEMPOTENCY.combinations() }>,
+    load_records: Counts<{ LOAD_RECORDS.combinations() }>,
+}
+
+/// The counters of a node; clones count in the same place.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    shard: Arc<Shard>,
+    all: Arc<All>,
+}
+
+#[derive(Debug)]
+struct All {
+    shards: Mutex<Vec<Arc<Shard>>>,
+    started: SystemTime,
+}
+
+/// A request that ended, however.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// What it asked for.
+    pub class: RouteClass,
+    /// Who sent it.
+    pub from: Arrival,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the last byte of its head to the last byte of its answer.
+    pub duration: Duration,
+    /// From the last byte of its head until the head of the answer was passed on; `None` if none
+    /// was.
+    pub first_byte: Option<Duration>,
+    /// Where it was served and what this node added: (the last attempt's first byte was written −
+    /// the last byte of the request's head was read − the wait for a slot) + (the head of the
+    /// answer was passed on − it had been read). Connecting counts, and so do attempts before the
+    /// last one. `None` if nobody answered.
+    pub added: Option<(Place, Duration)>,
+    /// Bytes read from the client, its head included.
+    pub bytes_in: u64,
+    /// Bytes written to the client, the head included.
+    pub bytes_out: u64,
+}
+
+/// Counts down again when dropped.
+#[derive(Debug)]
+pub struct OpenConnection {
+    shard: Arc<Shard>,
+    level: fn(&Shard) -> &AtomicI64,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        (self.level)(&self.shard).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What others know at the moment when a page is asked for.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// Requests for agents that run on this node.
+    pub running: u64,
+    /// Requests that wait for a slot.
+    pub queued: u64,
+    /// Nodes that are passed over.
+    pub ejected: u64,
+    /// Members by state, in the order of [`MemberState::ALL`].
+    pub members: [u64; MemberState::ALL.len()],
+    /// Counters of the gossip by name, and those of its numbers that are levels.
+    pub gossip: Option<Gossip>,
+    /// Lines of the access log, in the order of [`LineFate::ALL`].
+    pub access_log_lines: [u64; LineFate::ALL.len()],
+    /// The version of the program.
+    pub version: &'static str,
+    /// The process; `None` where the system does not tell.
+    pub process: Option<Process>,
+}
+
+/// The numbers of the gossip by name.
+#[derive(Debug, Default)]
+pub struct Gossip {
+    /// Those that only grow.
+    pub events: Vec<(String, u64)>,
+    /// Those that rise and fall.
+    pub levels: Vec<(String, u64)>,
+}
+
+impl Default for Metrics {
+    /// Made when the process starts: that is what the page calls its start.
+    fn default() -> Self {
+        let shard = Arc::<Shard>::default();
+        let shards = Mutex::new(vec![Arc::clone(&shard)]);
+        Self { shard, all: Arc::new(All { shards, started: SystemTime::now() }) }
+    }
+}
+
+impl Metrics {
+    /// The same metrics, for one more thread that serves requests.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        let mut shards = self.all.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = Arc::clone(&self.shard);
+        if shards.len() < SHARDS_MAX {
+            shard = Arc::default();
+            shards.push(Arc::clone(&shard));
+        }
+        Self { shard, all: Arc::clone(&self.all) }
+    }
+
+    /// A request ended. Once for each, refused and malformed ones included.
+    pub fn ended(&self, ended: &Ended) {
+        let shard = &*self.shard;
+        let index = (ended.class.index() * Arrival::ALL.len() + ended.from.index())
+            * Outcome::ALL.len()
+            + ended.outcome.index();
+        shard.requests.add(index, 1);
+        shard.request_duration[ended.class.index()].observe(ANSWER_NS, ended.duration);
+        if let Some(first_byte) = ended.first_byte {
+            shard.first_byte[0].observe(ANSWER_NS, first_byte);
+        }
+        if let Some((place, added)) = ended.added {
+            shard.added_latency[place.index()].observe(ADDED_NS, added);
+        }
+        shard.transferred.add(Direction::In.index(), ended.bytes_in);
+        shard.transferred.add(Direction::Out.index(), ended.bytes_out);
+    }
+
+    /// A node was chosen. Once for each attempt.
+    pub fn picked(&self, place: Place, reason: PickReason) {
+        self.shard.picks.add(place.index() * PickReason::ALL.len() + reason.index(), 1);
+    }
+
+    /// A request goes to another node; [`Self::ask_ended`] must follow.
+    pub fn ask_began(&self) {
+        self.shard.asks.add(0, 1);
+    }
+
+    /// A request to another node is over.
+    pub fn ask_ended(&self) {
+        self.shard.asks.add(1, 1);
+    }
+
+    /// A request waited for a slot, and got it or not.
+    pub fn queued(&self, wait: Duration) {
+        self.shard.queue_wait[0].observe(ANSWER_NS, wait);
+    }
+
+    /// This node refused a request, or met a refusal.
+    pub fn refused(&self, side: Side, kind: Refusal) {
+        self.shard.refusals.add(side.index() * Refusal::ALL.len() + kind.index(), 1);
+    }
+
+    /// A request is tried again.
+    pub fn retried(&self, cause: RetryCause) {
+        self.shard.retries.add(cause.index(), 1);
+    }
+
+    /// A request failed and is not tried again.
+    pub fn retry_denied(&self, cause: RetryDenial) {
+        self.shard.retries_denied.add(cause.index(), 1);
+    }
+
+    /// A node is passed over from now on.
+    pub fn ejected(&self, cause: EjectionCause) {
+        self.shard.ejections.add(cause.index(), 1);
+    }
+
+    /// A connection of a client was accepted; it counts as open until the guard is dropped.
+    #[must_use]
+    pub fn client_connected(&self) -> OpenConnection {
+        self.shard.accepted.add(0, 1);
+        self.open(|shard| &shard.client_connections)
+    }
+
+    /// A connection to another node was made; it counts as open until the guard is dropped.
+    #[must_use]
+    pub fn upstream_connected(&self) -> OpenConnection {
+        self.shard.connects.add(Connect::Opened.index(), 1);
+        self.open(|shard| &shard.upstream_connections)
+    }
+
+    /// A connection to another node could not be made.
+    pub fn upstream_failed(&self) {
+        self.shard.connects.add(Connect::Failed.index(), 1);
+    }
+
+    /// A connection to another node became idle; [`Self::upstream_reused`] or
+    /// [`Self::upstream_expired`] must follow.
+    pub fn upstream_parked(&self) {
+        self.shard.parked.add(0, 1);
+    }
+
+    /// An idle connection carries a request again.
+    pub fn upstream_reused(&self) {
+        self.shard.connects.add(Connect::Reused.index(), 1);
+    }
+
+    /// An idle connection was closed, by whichever end.
+    pub fn upstream_expired(&self) {
+        self.shard.parked.add(1, 1);
+    }
+
+    /// A client went away.
+    pub fn canceled(&self, phase: Phase) {
+        self.shard.cancellations.add(phase.index(), 1);
+    }
+
+    /// A time limit was reached.
+    pub fn timed_out(&self, deadline: Deadline) {
+        self.shard.deadlines.add(deadline.index(), 1);
+    }
+
+    /// A bound was reached.
+    pub fn limited(&self, limit: Limit) {
+        self.shard.limits.add(limit.index(), 1);
+    }
+
+    /// What became of a request with an idempotency key.
+    pub fn keyed(&self, result: Keyed) {
+        self.shard.idempotency.add(result.index(), 1);
+    }
+
+    /// News of how busy another node is.
+    pub fn heard(&self, source: LoadSource) {
+        self.shard.load_records.add(source.index(), 1);
+    }
+
+    fn open(&self, level: fn(&Shard) -> &AtomicI64) -> OpenConnection {
+        level(&self.shard).fetch_add(1, Ordering::Relaxed);
+        OpenConnection { shard: Arc::clone(&self.shard), level }
+    }
+
+    /// Everything as `OpenMetrics` text, of the type [`page::CONTENT_TYPE`].
+    #[must_use]
+    pub fn page(&self, readings: Readings) -> String {
+        let shards = self.all.shards.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        page::write(values(&Total(&shards), self.all.started, readings))
+    }
+}
+
+/// The sums over all shards.
+struct Total<'a>(&'a [Arc<Shard>]);
+
+impl Total<'_> {
+    fn counts<const N: usize>(&self, counts: fn(&Shard) -> &Counts<N>) -> [u64; N] {
+        let mut sums = [0; N];
+        for shard in self.0 {
+            for (sum, value) in sums.iter_mut().zip(counts(shard).values()) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+
+    fn level(&self, level: fn(&Shard) -> &AtomicI64) -> u64 {
+        // A guard may be dropped by another thread than the one that made it, never before it.
+        let sum: i64 = self.0.iter().map(|shard| level(shard).load(Ordering::Relaxed)).sum();
+        u64::try_from(sum).unwrap_or(0)
+    }
+
+    fn histograms<const N: usize>(&self, histograms: fn(&Shard) -> &[Histogram; N]) -> Values {
+        let mut totals = [Distribution::default(); N];
+        for shard in self.0 {
+            for (total, histogram) in totals.iter_mut().zip(histograms(shard)) {
+                histogram.add_to(total);
+            }
+        }
+        Values::Distributions(totals.to_vec())
+    }
+}
+
+/// Each family with its values, in the order of [`ALL`].
+fn values(total: &Total<'_>, started: SystemTime, readings: Readings) -> Vec<(Family, Values)> {
+    fn counts<const N: usize>(values: [u64; N]) -> Values {
+        Values::Counts(values.to_vec())
+    }
+    let [asks_begun, asks_ended] = total.counts(|shard| &shard.asks);
+    let connects = total.counts(|shard| &shard.connects);
+    let [parked, expired] = total.counts(|shard| &shard.parked);
+    let idle = parked.saturating_sub(expired).saturating_sub(connects[Connect::Reused.index()]);
+    let busy = total.level(|shard| &shard.upstream_connections).saturating_sub(idle);
+    let in_flight = [readings.running, asks_begun.saturating_sub(asks_ended), readings.queued];
+    let client_connections = total.level(|shard| &shard.client_connections);
+    let mut values = vec![
+        (REQUESTS, counts(total.counts(|shard| &shard.requests))),
+        (REQUEST_DURATION, total.histograms(|shard| &shard.request_duration)),
+        (FIRST_BYTE, total.histograms(|shard| &shard.first_byte)),
+        (ADDED_LATENCY, total.histograms(|shard| &shard.added_latency)),
+        (QUEUE_WAIT, total.histograms(|shard| &shard.queue_wait)),
+        (REQUESTS_IN_FLIGHT, counts(in_flight)),
+        (PICKS, counts(total.counts(|shard| &shard.picks))),
+        (REFUSALS, counts(total.counts(|shard| &shard.refusals))),
+        (RETRIES, counts(total.counts(|shard| &shard.retries))),
+        (RETRIES_DENIED, counts(total.counts(|shard| &shard.retries_denied))),
+        (EJECTIONS, counts(total.counts(|shard| &shard.ejections))),
+        (EJECTED_NODES, counts([readings.ejected])),
+        (CLIENT_CONNECTIONS, counts([client_connections])),
+        (CLIENT_CONNECTIONS_ACCEPTED, counts(total.counts(|shard| &shard.accepted))),
+        (UPSTREAM_CONNECTIONS, counts([busy, idle])),
+        (UPSTREAM_CONNECTS, counts(connects)),
+        (CLIENT_CANCELLATIONS, counts(total.counts(|shard| &shard.cancellations))),
+        (DEADLINES, counts(total.counts(|shard| &shard.deadlines))),
+        (LIMITS, counts(total.counts(|shard| &shard.limits))),
+        (TRANSFERRED, counts(total.counts(|shard| &shard.transferred))),
+        (IDEMPOTENCY, counts(total.counts(|shard| &shard.idempotency))),
+        (LOAD_RECORDS, counts(total.counts(|shard| &shard.load_records))),
+        (MEMBERS, counts(readings.members)),
+    ];
+    if let Some(Gossip { events, levels }) = readings.gossip {
+        values.extend([
+            (GOSSIP_EVENTS, Values::Named(events)),
+            (GOSSIP_LEVELS, Values::Named(levels)),
+        ]);
+    }
+    values.extend([
+        (ACCESS_LOG_LINES, counts(readings.access_log_lines)),
+        (BUILD, Values::Named(vec![(readings.version.to_owned(), 1)])),
+    ]);
+    let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    values.push((PROCESS_START_TIME, Values::Real(started.as_secs_f64())));
+    if let Some(process) = readings.process {
+        values.extend([
+            (PROCESS_CPU, Values::Real(process.cpu_seconds)),
+            (PROCESS_MEMORY, counts([process.resident_bytes])),
+            (PROCESS_OPEN_FDS, counts([process.open_fds])),
+        ]);
+    }
+    values
+}
