@@ -11,7 +11,7 @@ use std::time::Duration;
 use astromesh::directory::{Member, Snapshot};
 use astromesh::routing::{Core, Here, LoadRecord, LocalLoad, Outcome, Question, Target};
 use astromesh_wire::{Load, NodeId, State};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 
 const SIZES: [u16; 3] = [16, 64, 1_000];
 const NOW: Duration = Duration::from_secs(100);
@@ -71,12 +71,9 @@ const ASK: Question<'static> =
 fn choices(criterion: &mut Criterion) {
     for size in SIZES {
         let mut bench = |name: &str, core: &mut Core, now: Duration, ask: &Question<'_>| {
-            criterion.bench_function(
-                BenchmarkId::new(name, size).to_string().as_str(),
-                |bencher| {
-                    bencher.iter(|| black_box(core.pick(now, black_box(ask))));
-                },
-            );
+            criterion.bench_function(&format!("{name}/{size}"), |bencher| {
+                bencher.iter(|| black_box(core.pick(now, black_box(ask))));
+            });
         };
         bench("least of all", &mut core(size), NOW, &ASK);
         let session = Question { affinity: Some(42), ..ASK };
