@@ -213,7 +213,8 @@ async fn each_declared_family_is_on_the_page_of_a_node_with_a_mesh() {
     let page = page(&node_with(&Metrics::default()).await).await;
     let declared = ALL.iter().map(|family| {
         let full = family.full_name();
-        let name = full.strip_suffix("_total").or(full.strip_suffix("_info")).unwrap_or(&full);
+        let name =
+            full.strip_suffix("_total").or_else(|| full.strip_suffix("_info")).unwrap_or(&full);
         name.to_owned()
     });
     // This node has no mesh to ask.
