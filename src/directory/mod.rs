@@ -3,12 +3,18 @@
 //! Owns the types of a snapshot and the channel on which new ones appear. Refuses to decide
 //! anything about membership: the gossip thread publishes, everybody else reads. A node without a
 //! mesh publishes one snapshot that holds itself, so that readers need no second case.
+//!
+//! * [`load`]: how whoever announces this node's load gets at it
+
+pub mod load;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use astromesh_wire::{Load, NodeId, Service, State};
 use tokio::sync::watch;
+
+pub use self::load::LoadSource;
 
 /// One member as this node sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +35,8 @@ pub struct Member {
     pub agents_elsewhere: bool,
     /// How busy it said it is.
     pub load: Load,
-    /// Counts its load announcements; a change means that `load` is news.
+    /// When it counted that, in units of 10 ms since its process began; a change means that `load` is
+    /// news.
     pub load_sequence: u32,
     /// Alive, suspect, dead or left.
     pub state: State,

@@ -8,7 +8,9 @@
 //! * [`identity`]: id and generation, kept across restarts
 //! * [`address`]: where others reach this node
 //! * [`json`]: members as JSON and back
-//! * [`load`]: what to announce of the node's load, and when
+//! * [`load`]: what to announce of the node's load to everybody, and when
+//! * `beacons`: to whom it is told at once
+//! * `hints`: who is probed because somebody could not connect
 //! * [`settings`]: the configuration as the engine takes it
 //! * `socket`, `thread`: the UDP socket and the loop that drives the engine
 //! * `view`: from the engine's members to a snapshot of the directory
@@ -19,8 +21,10 @@
 //! * `disk`, `peers`: what is kept in the data directory while it runs, and the last good members
 
 pub mod address;
+mod beacons;
 mod disk;
 pub mod events;
+mod hints;
 mod history;
 mod http;
 pub mod identity;
@@ -49,8 +53,9 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::api::types::NodeHistory;
-use crate::directory::Reader;
+use crate::directory::{LoadSource, Reader};
 use address::Address;
+pub use beacons::Heard;
 use events::{Listener, TooManyListeners};
 use identity::Identity;
 use naming::{NotOne, Sought};
@@ -82,8 +87,13 @@ pub struct Setup {
     pub services: Vec<Service>,
     /// The agents it runs, sorted by name.
     pub agents: Vec<String>,
-    /// Agent runs in flight on this node.
-    pub active_requests: watch::Receiver<u32>,
+    /// How busy this node is.
+    pub load: Arc<dyn LoadSource>,
+    /// When the process began, as whoever counts the load and writes it on answers knows it: what
+    /// `load` says is comparable only with one beginning.
+    pub started: std::time::Instant,
+    /// Who hears what others tell of their load by beacon.
+    pub heard: Heard,
     /// Base URLs of the seeds.
     pub seeds: Vec<url::Url>,
     /// Settings of the engine.
@@ -155,6 +165,10 @@ enum Request {
     History(Sought, oneshot::Sender<Result<NodeHistory, NotOne>>),
     /// Somebody listens, from after the event that they saw last.
     Listen(Option<u64>, oneshot::Sender<Result<Listener, TooManyListeners>>),
+    /// Somebody could not connect to this member.
+    Hint(NodeId),
+    /// Tell that this node takes nothing new; answered when that has been sent.
+    Drain(oneshot::Sender<()>),
     /// Say goodbye, let it spread for a moment, and end.
     Stop(oneshot::Sender<()>),
 }
@@ -213,8 +227,11 @@ impl Running {
         (&mut self.thread).await.unwrap_or(());
     }
 
-    /// Leaves the mesh and ends; returns when the goodbye has had a moment to spread.
+    /// Tells that this node takes nothing new, leaves the mesh and ends; returns when the goodbye has
+    /// had a moment to spread.
     pub async fn stop(mut self) {
+        // If the thread has ended already, nobody can be told.
+        self.handle.drain().await.unwrap_or_default();
         for task in self.tasks.drain(..) {
             task.abort();
         }
@@ -295,6 +312,26 @@ impl Handle {
     pub async fn doubt(&self, id: NodeId) -> Result<(), Stopped> {
         self.request(Request::Command(Command::Dismiss(id))).await?;
         self.request(Request::Command(Command::Probe(id))).await
+    }
+
+    /// Somebody could not connect to this member: it is probed now, unless it was on a hint within
+    /// the last second. Does not wait: with the gossip thread too busy to take it the hint is lost,
+    /// and the next failure gives another one.
+    pub fn hint(&self, id: NodeId) {
+        self.requests.try_send(Request::Hint(id)).unwrap_or_default();
+    }
+
+    /// From now on this node says that it takes nothing new: to those who sent it work lately at
+    /// once, by beacon, and to all others by gossip. Returns when that has been sent. It stays a
+    /// member: leave when that has had a moment to arrive, so that nobody is told of a node that has
+    /// left and still answers.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn drain(&self) -> Result<(), Stopped> {
+        let (sent, wait) = oneshot::channel();
+        self.request(Request::Drain(sent)).await?;
+        wait.await.map_err(|_| Stopped)
     }
 
     /// When this node last heard from each member.

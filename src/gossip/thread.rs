@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::address::Observation;
+use super::beacons::Beacons;
+use super::hints::Hints;
 use super::http::Want;
 use super::journal::Journal;
 use super::load::Meter;
@@ -70,6 +72,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         name: setup.name.clone(),
         metadata: Bytes::from(metadata.encode()),
     };
+    setup.load.set_boot(setup.identity.generation());
     let seed = fastrand::u64(..);
     let engine = Engine::new(clock.now(), setup.config.clone(), tag, record, seed);
     let mut view = View::new(clock);
@@ -82,6 +85,9 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
     let is_ipv6 = socket.local_addr()?.is_ipv6();
     let gossip = Gossip {
         meter: Meter::new(std::time::Instant::now()),
+        load_changes: setup.load.watch(),
+        beacons: Beacons::default(),
+        hints: Hints::default(),
         setup,
         engine,
         socket,
@@ -125,6 +131,9 @@ struct Gossip {
     /// Something changed since the last snapshot.
     is_dirty: bool,
     meter: Meter,
+    load_changes: watch::Receiver<u32>,
+    beacons: Beacons,
+    hints: Hints,
     inbox: mpsc::Receiver<Request>,
     wants: mpsc::Sender<Want>,
     generation: watch::Sender<u32>,
@@ -153,6 +162,7 @@ impl Gossip {
                 self.engine.handle_timeout(now);
             }
             self.announce_load();
+            self.tell_load();
             self.drain();
             self.publish_if_due();
             if self.has_said_goodbye() {
@@ -170,8 +180,10 @@ impl Gossip {
                     Some(request) => self.take(request),
                     None => break,
                 },
-                // While the load is watched, its sender lives in the setup's node.
-                Ok(()) = self.setup.active_requests.changed() => {}
+                // Its sender lives in the setup. While beacons rest, no request wakes this thread.
+                Ok(()) = self.load_changes.changed(), if self.beacons.listens() => {
+                    self.beacons.changed();
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -182,8 +194,10 @@ impl Gossip {
     }
 
     fn next_wake(&self) -> std::time::Instant {
-        let active = *self.setup.active_requests.borrow();
-        let mut wake = self.meter.next_poll(&LoadRecord { active, ..LoadRecord::default() });
+        let mut wake = self.meter.next_poll(&self.own_load());
+        if let Some(due) = self.beacons.next_poll() {
+            wake = wake.min(due);
+        }
         if let Some(due) = self.engine.poll_timeout() {
             wake = wake.min(self.clock.std(due));
         }
@@ -251,11 +265,39 @@ impl Gossip {
     }
 
     fn announce_load(&mut self) {
-        let active = *self.setup.active_requests.borrow_and_update();
-        let record = LoadRecord { active, ..LoadRecord::default() };
+        let record = self.own_load();
         if let Some(load) = self.meter.poll(std::time::Instant::now(), &record) {
-            self.command(Command::SetLoad { load, sequence: 0 });
+            self.command(Command::SetLoad { load, sequence: record.sequence });
         }
+    }
+
+    /// The load of this node as everybody hears it.
+    fn own_load(&self) -> LoadRecord {
+        self.setup.load.record(self.setup.started.elapsed(), None)
+    }
+
+    /// Tells those who send work here what is new to them.
+    fn tell_load(&mut self) {
+        let now = std::time::Instant::now();
+        let changes = &self.load_changes;
+        if self.beacons.is_due(now, || changes.has_changed().unwrap_or(false)) {
+            self.load_changes.mark_unchanged();
+            let (at, source) = (self.setup.started.elapsed(), self.setup.load.as_ref());
+            for (to, record) in self.beacons.round(now, at, source) {
+                self.command(Command::Beacon { to, record });
+            }
+        }
+    }
+
+    /// Tells everybody that this node takes nothing new, and returns when it is sent.
+    fn tell_drain(&mut self) {
+        self.setup.load.drain();
+        let (at, source) = (self.setup.started.elapsed(), self.setup.load.as_ref());
+        for (to, record) in self.beacons.tell_all(at, source) {
+            self.command(Command::Beacon { to, record });
+        }
+        self.announce_load();
+        self.drain();
     }
 
     fn command(&mut self, command: Command) {
@@ -290,12 +332,26 @@ impl Gossip {
                     .map(|(name, value)| (name.to_owned(), value))
                     .collect();
                 let journal = self.journal.counters();
-                counters.extend(journal.map(|(name, value)| (name.to_owned(), value)));
+                let hints = self.hints.counters();
+                counters.extend(
+                    journal.into_iter().chain(hints).map(|(name, value)| (name.to_owned(), value)),
+                );
+                counters.insert("beacons_withheld".to_owned(), self.beacons.withheld());
                 counters.insert("send_errors".to_owned(), self.send_errors);
                 counters.insert("socket_drops".to_owned(), self.intake.drops());
                 counters.insert("local_health".to_owned(), u64::from(self.engine.health()));
                 // Nobody waits any more if this fails.
                 reply.send(counters).unwrap_or_default();
+            }
+            Request::Hint(id) => {
+                if self.hints.take(std::time::Instant::now(), id) {
+                    self.command(Command::Probe(id));
+                }
+            }
+            Request::Drain(sent) => {
+                self.tell_drain();
+                // Nobody waits any more if this fails.
+                sent.send(()).unwrap_or(());
             }
             Request::Stop(done) => {
                 self.command(Command::Leave);
@@ -347,6 +403,7 @@ impl Gossip {
             }
             Event::Generation(generation) => {
                 self.generation.send_replace(generation);
+                self.setup.load.set_boot(generation);
             }
             Event::SyncWanted(id) => {
                 self.is_dirty = true;
@@ -357,7 +414,7 @@ impl Gossip {
                 debug!(?verdict, "verdict");
                 self.journal.declared(self.clock.now(), &self.view, verdict);
             }
-            Event::Beacon { .. } => {}
+            Event::Beacon { id, record } => self.setup.heard.tell(id, record),
         }
     }
 

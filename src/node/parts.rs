@@ -57,7 +57,8 @@ impl Parts {
         let mut alone = None;
         let mut mesh = None;
         let directory = if config.mesh.enabled {
-            let setup = setup(&config, identity, http, agents.served_names(), &in_flight).await?;
+            let setup =
+                setup(&config, identity, http, agents.served_names(), &in_flight, started).await?;
             let bind = setup.bind;
             let running = gossip::start(setup).with_context(|| {
                 format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
@@ -193,6 +194,7 @@ async fn setup(
     http: SocketAddr,
     agents: Vec<String>,
     in_flight: &routing::InFlight,
+    started: Instant,
 ) -> anyhow::Result<Setup> {
     let mesh = &config.mesh;
     let mut bind = mesh.bind;
@@ -211,7 +213,9 @@ async fn setup(
         http_port,
         services: config.services.enabled(),
         agents,
-        active_requests: in_flight.watch(),
+        load: Arc::new(in_flight.clone()),
+        started,
+        heard: gossip::Heard::by(|_, _| {}),
         seeds: mesh.seeds.clone(),
         config: gossip::settings::engine(mesh),
     })

@@ -4,12 +4,21 @@
 //! a run: its answer, an error, a panic or a client that left. Refuses to be set from outside.
 //! Gossip watches it to announce changes; the choice of a node reads it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use astromesh_wire::{LoadRecord, NodeId};
 use tokio::sync::watch;
+
+use super::local_load::sequence;
+use crate::directory::LoadSource;
 
 /// The count; clones share it.
 #[derive(Debug, Clone)]
 pub struct InFlight {
     count: watch::Sender<u32>,
+    is_draining: Arc<AtomicBool>,
 }
 
 impl Default for InFlight {
@@ -22,7 +31,7 @@ impl InFlight {
     /// A count of zero.
     #[must_use]
     pub fn new() -> Self {
-        Self { count: watch::Sender::new(0) }
+        Self { count: watch::Sender::new(0), is_draining: Arc::default() }
     }
 
     /// Counts one run until the guard is dropped.
@@ -43,6 +52,34 @@ impl InFlight {
     pub fn watch(&self) -> watch::Receiver<u32> {
         self.count.subscribe()
     }
+}
+
+/// Who sent a run is not known here, so that nobody is told directly.
+impl LoadSource for InFlight {
+    fn record(&self, now: Duration, _for_origin: Option<NodeId>) -> LoadRecord {
+        LoadRecord {
+            sequence: sequence(now),
+            active: self.active(),
+            is_draining: self.is_draining.load(Ordering::Relaxed),
+            ..LoadRecord::default()
+        }
+    }
+
+    fn recent_origins(&self, _now: Duration) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn watch(&self) -> watch::Receiver<u32> {
+        self.watch()
+    }
+
+    fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.count.send_modify(|_| {});
+    }
+
+    /// The gossip writes the generation on what it sends itself.
+    fn set_boot(&self, _generation: u32) {}
 }
 
 /// One run that executes; dropping it is the only way to end the count of it.

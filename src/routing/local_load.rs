@@ -14,6 +14,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 
 use super::record::LoadRecord;
+use crate::directory::LoadSource;
 
 /// A node that sent work within this time is told of changes by beacons.
 pub const ORIGIN_RECENT: Duration = Duration::from_secs(10);
@@ -148,6 +149,28 @@ impl LocalLoad {
     /// A poisoned lock is taken all the same: each count is valid by itself.
     fn lock(&self) -> MutexGuard<'_, LoadState> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LoadSource for LocalLoad {
+    fn record(&self, now: Duration, for_origin: Option<NodeId>) -> astromesh_wire::LoadRecord {
+        self.record(now, for_origin).into()
+    }
+
+    fn recent_origins(&self, now: Duration) -> Vec<NodeId> {
+        self.recent_origins(now)
+    }
+
+    fn watch(&self) -> watch::Receiver<u32> {
+        self.watch()
+    }
+
+    fn drain(&self) {
+        self.drain();
+    }
+
+    fn set_boot(&self, generation: u32) {
+        self.set_boot(generation);
     }
 }
 

@@ -105,6 +105,21 @@ impl LoadRecord {
     }
 }
 
+impl From<astromesh_wire::LoadRecord> for LoadRecord {
+    fn from(record: astromesh_wire::LoadRecord) -> Self {
+        let astromesh_wire::LoadRecord { boot, sequence, active, limit, is_draining, yours } =
+            record;
+        Self { boot, sequence, active, limit, is_draining, yours }
+    }
+}
+
+impl From<LoadRecord> for astromesh_wire::LoadRecord {
+    fn from(record: LoadRecord) -> Self {
+        let LoadRecord { boot, sequence, active, limit, is_draining, yours } = record;
+        Self { boot, sequence, active, limit, is_draining, yours }
+    }
+}
+
 /// Digits only: `parse` of the standard library takes a sign, too.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
