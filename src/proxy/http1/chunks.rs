@@ -252,7 +252,7 @@ impl BodyTracker {
             (State::Boundary, _) => first_digit(byte),
             (State::Size { size, digits }, _) => self.size(size, digits, byte),
             (State::Extension(size), _) => self.extension(size, byte),
-            (State::SizeLineFeed(0), b'\n') => Ok(State::TrailerStart),
+            (State::SizeLineFeed(0) | State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
             (State::SizeLineFeed(size), b'\n') => Ok(State::Chunk(size)),
             (State::ChunkReturn, b'\r') => Ok(State::ChunkLineFeed),
             (State::ChunkLineFeed, b'\n') => Ok(State::Boundary),
@@ -267,7 +267,6 @@ impl BodyTracker {
                 self.trailer_name(byte)
             }
             (State::TrailerName, _) => self.trailer_name(byte),
-            (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
             (
                 State::SizeLineFeed(_)
                 | State::ChunkReturn

@@ -23,19 +23,18 @@ mod chunks;
 mod head;
 mod known;
 mod own;
+mod read;
 mod target;
 mod write;
 
 pub use chunks::{BadBody, BodyTracker, Progress};
-pub use head::{
-    Header, Headers, Method, RequestHead, ResponseHead, Span, ToRequest, parse_request,
-    parse_response,
-};
+pub use head::{Header, Headers, Method, RequestHead, ResponseHead, Span, ToRequest};
 pub use known::{Known, KnownSet};
 pub use own::{
     CHUNK_END, CONTINUE, LAST_CHUNK, OwnResponse, write_chunk, write_chunk_start,
     write_own_response,
 };
+pub use read::{parse_request, parse_response};
 pub use write::{
     BodyForm, Persist, RequestEdit, ResponseEdit, Target, write_request, write_response,
 };

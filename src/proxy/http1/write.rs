@@ -8,7 +8,7 @@
 
 use bytes::BytesMut;
 
-use super::head::options;
+use super::read::options;
 use super::{Framing, Headers, Known, KnownSet, RequestHead, ResponseHead, Version};
 
 /// What changes in a request on its way to the next hop.
