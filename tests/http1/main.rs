@@ -7,6 +7,9 @@
 use astromesh::proxy::http1;
 
 mod body;
+mod corpus;
 mod heads;
+mod peer;
 mod refused;
+mod split;
 mod written;
