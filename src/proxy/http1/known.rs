@@ -166,7 +166,7 @@ impl KnownSet {
     }
 }
 
-/// Names from the outside in must fit the word.
+// A set is one word, with a bit a name.
 const _: () = assert!((Known::Other as u32) < u32::BITS, "more known names than bits of a set");
 
 /// Whether a name is taken for one that frames the body by servers that turn names into variables,
