@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub const CONCURRENT_MAX: u32 = 1_000_000;
 
 /// How requests for an agent of this node are to be handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offer {
     /// Requests that this node serves at once for this agent; 0 means no limit but the node's.
     pub max_concurrent: u32,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::types::{AgentSummary, RunRequest, RunResponse};
-use crate::agent::{Registry, RunError};
+use crate::agent::{Offer, Registry, RunError};
 use crate::{config, directory, gossip, routing};
 
 /// What the handlers share; see each field.
@@ -55,6 +55,15 @@ pub trait Agents: Send + Sync {
     fn document(&self, name: &str) -> Option<Value>;
     /// Whether this agent can be run here.
     fn serves(&self, name: &str) -> bool;
+    /// Whether there is a [`Agents::document`].
+    fn has_document(&self, name: &str) -> bool {
+        self.document(name).is_some()
+    }
+    /// How requests for this agent are to be handled; `None` when it serves none here. By default
+    /// without a limit of its own, run here, and not twice.
+    fn offer(&self, name: &str) -> Option<Offer> {
+        self.serves(name).then(Offer::default)
+    }
     /// Runs an agent. Dropping the future ends the run.
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a>;
 }
@@ -70,6 +79,14 @@ impl Agents for Registry {
 
     fn serves(&self, name: &str) -> bool {
         Self::serves(self, name)
+    }
+
+    fn has_document(&self, name: &str) -> bool {
+        Self::has_document(self, name)
+    }
+
+    fn offer(&self, name: &str) -> Option<Offer> {
+        Self::offer(self, name)
     }
 
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
