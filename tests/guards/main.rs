@@ -1,0 +1,4 @@
+//! What keeps a node whole and its work done once: places and their queue.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod admission;
