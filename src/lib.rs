@@ -6,8 +6,8 @@
 //! * [`config`]: what can be set, and what is wrong with what was set
 //! * [`gossip`]: the UDP socket, clock and HTTP join around the protocol engine of `astromesh-swim`
 //! * [`directory`]: who serves what, as immutable snapshots
-//! * [`routing`]: choose a node for a request and forward it there
-//! * [`proxy`]: the HTTP data plane: framing of HTTP/1.1
+//! * [`routing`]: which node serves a request
+//! * [`proxy`]: the HTTP data plane: every connection, and the way to the node that was chosen
 //! * [`agent`]: agent files, their registry and their runs
 //! * [`model`]: chat models
 //! * [`api`]: the HTTP server of a node

@@ -22,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("model", &["config"]),
     ("agent", &["config", "model"]),
     ("routing", &["astromesh_wire", "config", "directory"]),
-    ("proxy", &[]),
+    ("proxy", &["agent", "api", "astromesh_wire", "config", "directory", "routing", "telemetry"]),
     // Of the API only the shapes: join and sync speak HTTP with other nodes.
     ("gossip", &["api::types", "astromesh_swim", "astromesh_wire", "config", "directory"]),
     (
@@ -61,6 +61,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
             "directory",
             "gossip",
             "model",
+            "proxy",
             "routing",
             "telemetry",
         ],

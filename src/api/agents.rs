@@ -1,16 +1,15 @@
-//! Handlers for agents: listed, shown and run, here or on the node that has them.
+//! Handlers for agents: listed, shown and run. Which node runs them is the data plane's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use astromesh_wire::State as MemberState;
 use astromesh_wire::limits::AGENT_NAME_BYTES_MAX;
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderValue;
-use axum::http::uri::PathAndQuery;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body::Body};
 
 use super::app::App;
 use super::body;
@@ -18,9 +17,7 @@ use super::error::{ApiError, Code};
 use super::frame::RequestId;
 use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, RunRequest};
 use crate::directory::Snapshot;
-use crate::routing::forward::Here;
 use crate::routing::headers::NODE;
-use crate::routing::{Call, Routed};
 
 /// `GET /v1/agents`.
 pub async fn list(State(app): State<Arc<App>>) -> Json<AgentList> {
@@ -64,26 +61,19 @@ fn elsewhere(name: String) -> AgentSummary {
     }
 }
 
-/// `GET /v1/agents/{name}`.
+/// `GET /v1/agents/{name}`. Asked only when this node has the agent, or nobody else has.
 pub async fn document(
     State(app): State<Arc<App>>,
     name: Result<Path<String>, PathRejection>,
-    request: Request,
 ) -> Result<Response, ApiError> {
     let name = agent_name(name)?;
-    if let Some(document) = app.agents.document(&name) {
-        return Ok(named(&app, Json(document).into_response()));
-    }
-    let call = call(name, request).await?;
-    match app.router.route(&call, Here::DoesNotServe).await {
-        Ok(Routed::Forwarded(response)) => Ok(response.map(Body::new)),
-        // Not reached: a node that does not serve an agent is no candidate for it.
-        Ok(Routed::Local(_)) => Err(ApiError::agent_not_found(&call.agent)),
-        Err(error) => Err(ApiError::from_route(&call.agent, error)),
+    match app.agents.document(&name) {
+        Some(document) => Ok(named(&app, Json(document).into_response())),
+        None => Err(ApiError::agent_not_found(&name)),
     }
 }
 
-/// `POST /v1/agents/{name}/run`.
+/// `POST /v1/agents/{name}/run`. The data plane has chosen this node for it.
 pub async fn run(
     State(app): State<Arc<App>>,
     name: Result<Path<String>, PathRejection>,
@@ -91,34 +81,23 @@ pub async fn run(
 ) -> Result<Response, ApiError> {
     let name = agent_name(name)?;
     let id = request.extensions().get::<RequestId>().cloned();
-    let call = call(name, request).await?;
-    let here = if app.agents.serves(&call.agent) { Here::Serves } else { Here::DoesNotServe };
-    let guard = match app.router.route(&call, here).await {
-        Ok(Routed::Forwarded(response)) => return Ok(response.map(Body::new)),
-        Ok(Routed::Local(guard)) => guard,
-        Err(error) => {
-            let error = ApiError::from_route(&call.agent, error);
-            tracing::debug!(agent = call.agent, code = error.code.name(), "run not routed");
-            return Err(error);
-        }
-    };
-    let outcome = run_here(&app, &call).await;
-    drop(guard);
+    let outcome = run_here(&app, &name, request).await;
     if let Err(error) = &outcome
         && error.code == Code::Internal
     {
         let id = id.as_ref().map_or("", RequestId::as_str);
-        tracing::error!(agent = call.agent, request.id = id, error = %error.detail, "run failed");
+        tracing::error!(agent = name, request.id = id, error = %error.detail, "run failed");
     }
     Ok(named(&app, outcome.into_response()))
 }
 
-async fn run_here(app: &App, call: &Call) -> Result<Response, ApiError> {
-    let request: RunRequest = body::parse(&call.body)?;
-    let answer = app.agents.run(&call.agent, request).await;
+async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
+    let body = body::read(request).await?;
+    let request: RunRequest = body::parse(&body)?;
+    let answer = app.agents.run(name, request).await;
     answer
         .map(|answer| Json(answer).into_response())
-        .map_err(|error| ApiError::from_run(&call.agent, error))
+        .map_err(|error| ApiError::from_run(name, error))
 }
 
 /// Says in the answer that this node gave it.
@@ -135,12 +114,4 @@ fn agent_name(name: Result<Path<String>, PathRejection>) -> Result<String, ApiEr
         Ok(Path(name)) if name.len() <= AGENT_NAME_BYTES_MAX => Ok(name),
         Ok(_) | Err(_) => Err(ApiError::new(Code::AgentNotFound, "No agent has such a name")),
     }
-}
-
-async fn call(agent: String, request: Request) -> Result<Call, ApiError> {
-    let path_and_query = request.uri().path_and_query().cloned();
-    let path_and_query = path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let (method, headers) = (request.method().clone(), request.headers().clone());
-    let body = body::read(request).await?;
-    Ok(Call { agent, method, path_and_query, headers, body })
 }

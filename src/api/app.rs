@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::types::{AgentSummary, RunRequest, RunResponse};
 use crate::agent::{Offer, Registry, RunError};
-use crate::{config, directory, gossip, routing};
+use crate::{config, directory, gossip};
 
 /// What the handlers share; see each field.
 #[derive(Clone)]
@@ -23,10 +23,6 @@ pub struct App {
     pub directory: directory::Reader,
     /// The agents of this node.
     pub agents: Arc<dyn Agents>,
-    /// The way to other nodes. Counts local runs in the same [`routing::InFlight`] as below.
-    pub router: routing::Router,
-    /// Runs that execute on this node.
-    pub in_flight: routing::InFlight,
     /// When the process started.
     pub started: Instant,
     /// The gossip; `None` when the mesh is off.
@@ -35,11 +31,7 @@ pub struct App {
 
 impl fmt::Debug for App {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("App")
-            .field("config", &self.config)
-            .field("in_flight", &self.in_flight)
-            .finish_non_exhaustive()
+        formatter.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -53,17 +45,10 @@ pub trait Agents: Send + Sync {
     fn list(&self) -> Vec<AgentSummary>;
     /// The file of an agent, draft or not.
     fn document(&self, name: &str) -> Option<Value>;
-    /// Whether this agent can be run here.
-    fn serves(&self, name: &str) -> bool;
-    /// Whether there is a [`Agents::document`].
-    fn has_document(&self, name: &str) -> bool {
-        self.document(name).is_some()
-    }
-    /// How requests for this agent are to be handled; `None` when it serves none here. By default
-    /// without a limit of its own, run here, and not twice.
-    fn offer(&self, name: &str) -> Option<Offer> {
-        self.serves(name).then(Offer::default)
-    }
+    /// Whether [`Agents::document`] has one.
+    fn has_document(&self, name: &str) -> bool;
+    /// How requests for an agent are to be handled; `None` when it serves none here.
+    fn offer(&self, name: &str) -> Option<Offer>;
     /// Runs an agent. Dropping the future ends the run.
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a>;
 }
@@ -75,10 +60,6 @@ impl Agents for Registry {
 
     fn document(&self, name: &str) -> Option<Value> {
         Self::document(self, name)
-    }
-
-    fn serves(&self, name: &str) -> bool {
-        Self::serves(self, name)
     }
 
     fn has_document(&self, name: &str) -> bool {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::agent::RunError;
 use crate::model::ModelError;
-use crate::routing::RouteError;
 
 /// What went wrong, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +35,34 @@ pub enum Code {
     NodeConnectionLost,
     /// A forwarded request cannot be served here.
     HopLimit,
+    /// The node is full and takes nothing more.
+    NodeFull,
+    /// Everything is full, the queue too.
+    QueueFull,
+    /// No place was free in time.
+    QueueTimeout,
+    /// The node is stopping and takes nothing new.
+    Draining,
+    /// There was no answer in time.
+    DeadlineExceeded,
+    /// What came from the node is no answer.
+    BadAnswer,
+    /// The process of the agent cannot be connected to.
+    UpstreamUnreachable,
+    /// The connection to the process of the agent broke.
+    UpstreamConnectionLost,
+    /// The key belongs to another request.
+    IdempotencyKeyReused,
+    /// The request with this key has run, and its answer is not there any more.
+    ResultNotKept,
+    /// The head of the request is malformed or ambiguous.
+    BadRequest,
+    /// The head of the request is too long.
+    HeadTooLarge,
+    /// A method or transfer coding that is not supported.
+    NotSupported,
+    /// Another version of HTTP.
+    VersionNotSupported,
     /// A mesh route on a node whose mesh is off.
     MeshDisabled,
     /// A mesh route on a node that has left its mesh.
@@ -58,7 +85,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 33] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -70,6 +97,20 @@ impl Code {
         Self::NodesUnreachable,
         Self::NodeConnectionLost,
         Self::HopLimit,
+        Self::NodeFull,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Draining,
+        Self::DeadlineExceeded,
+        Self::BadAnswer,
+        Self::UpstreamUnreachable,
+        Self::UpstreamConnectionLost,
+        Self::IdempotencyKeyReused,
+        Self::ResultNotKept,
+        Self::BadRequest,
+        Self::HeadTooLarge,
+        Self::NotSupported,
+        Self::VersionNotSupported,
         Self::MeshDisabled,
         Self::MeshLeft,
         Self::CrossOrigin,
@@ -95,6 +136,20 @@ impl Code {
             Self::NodesUnreachable => "nodes_unreachable",
             Self::NodeConnectionLost => "node_connection_lost",
             Self::HopLimit => "hop_limit",
+            Self::NodeFull => "node_full",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Draining => "draining",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::BadAnswer => "bad_answer",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamConnectionLost => "upstream_connection_lost",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::ResultNotKept => "result_not_kept",
+            Self::BadRequest => "bad_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::NotSupported => "not_supported",
+            Self::VersionNotSupported => "version_not_supported",
             Self::MeshDisabled => "mesh_disabled",
             Self::MeshLeft => "mesh_left",
             Self::CrossOrigin => "cross_origin",
@@ -111,19 +166,31 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BodyUnreadable => StatusCode::BAD_REQUEST,
+            Self::BodyUnreadable | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::AgentNotFound | Self::NodeNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidRequest | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CrossOrigin => StatusCode::FORBIDDEN,
-            Self::WrongCluster | Self::NodeAmbiguous => StatusCode::CONFLICT,
+            Self::WrongCluster | Self::NodeAmbiguous | Self::ResultNotKept => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NodeConnectionLost | Self::Model(_) => StatusCode::BAD_GATEWAY,
+            Self::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NotSupported => StatusCode::NOT_IMPLEMENTED,
+            Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            Self::NodeConnectionLost
+            | Self::BadAnswer
+            | Self::UpstreamUnreachable
+            | Self::UpstreamConnectionLost
+            | Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::AgentUnavailable
             | Self::NodesUnreachable
             | Self::HopLimit
+            | Self::NodeFull
+            | Self::QueueTimeout
+            | Self::Draining
             | Self::TooManyListeners
             | Self::MeshDisabled
             | Self::MeshLeft => StatusCode::SERVICE_UNAVAILABLE,
@@ -164,20 +231,6 @@ impl ApiError {
             },
             RunError::Internal(message) => Self::new(Code::Internal, message),
         }
-    }
-
-    /// The answer to a call that found no node.
-    #[must_use]
-    pub fn from_route(agent: &str, error: RouteError) -> Self {
-        let code = match error {
-            RouteError::UnknownAgent => return Self::agent_not_found(agent),
-            RouteError::NoAliveNode => Code::AgentUnavailable,
-            RouteError::HopLimit => Code::HopLimit,
-            RouteError::Left => Code::MeshLeft,
-            RouteError::Unreachable { .. } => Code::NodesUnreachable,
-            RouteError::Interrupted { .. } => Code::NodeConnectionLost,
-        };
-        Self::new(code, format!("Agent '{agent}': {error}"))
     }
 }
 

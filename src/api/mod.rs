@@ -8,7 +8,7 @@
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
 //! * [`frame`]: what happens around each request: its id, panics, the log line
-//! * [`server`]: sockets, limits and the graceful end
+//! * [`server`]: the routes at the end of a pipe
 //! * [`types`]: the JSON, shared with the command line
 
 pub mod agents;
@@ -29,4 +29,4 @@ pub use body::Json;
 pub use error::{ApiError, Code};
 pub use frame::RequestId;
 pub use routes::router;
-pub use server::{Connection, serve};
+pub use server::{Connection, serve_pipe};

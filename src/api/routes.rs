@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderName;
 use axum::middleware::{from_fn, map_request};
 use axum::routing::{get, post};
 use tower_http::cors::{Any, CorsLayer};
@@ -52,6 +53,6 @@ fn cors() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods(Any)
         .allow_headers(Any)
-        .expose_headers([frame::REQUEST_ID, NODE])
+        .expose_headers([frame::REQUEST_ID, HeaderName::from_static(NODE)])
         .vary([])
 }

@@ -90,10 +90,16 @@ const fn filter_level(level: LogLevel) -> &'static str {
 }
 
 fn start_and_run(config: Runtime) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
+    // One thread needs no locks that others contend for; more of them share the connections.
+    let mut builder = match config.api.workers.threads() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    let runtime = builder.enable_all().build().context("failed to start the runtime")?;
     let result = runtime.block_on(run(config));
     // A name that is being resolved must not hold up the exit.
     runtime.shutdown_background();

@@ -1,7 +1,7 @@
 //! Everything that runs in a node, and how it ends.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -14,17 +14,25 @@ use tracing::{info, warn};
 use super::data_dir::DataDir;
 use crate::agent::Registry;
 use crate::api::metrics::Levels;
-use crate::api::{self, App};
+use crate::api::{self, Agents, App};
 use crate::config::{Mesh, Runtime};
 use crate::directory::{self, Member, Snapshot};
 use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
 use crate::gossip::{self, Setup};
+use crate::model;
+use crate::proxy::admission::Admission;
+use crate::proxy::idempotency::{Bounds, Results};
+use crate::proxy::{self, Proxy};
+use crate::routing::{Core, LocalLoad, StaticPeer};
 use crate::telemetry::metrics::Metrics;
-use crate::{model, routing};
 
 /// Time that requests in flight have to end when the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Time between the news that this node takes nothing new and its goodbye: for a beacon to arrive,
+/// and for requests that were under way.
+const DRAIN_NOTICE: Duration = Duration::from_millis(100);
 
 /// Time to resolve a name that decides the advertised address.
 const RESOLVE_MAX: Duration = Duration::from_secs(2);
@@ -34,7 +42,7 @@ pub(super) struct Parts {
     mesh: Option<gossip::Running>,
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
-    in_flight: routing::InFlight,
+    proxy: Arc<Proxy>,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -53,12 +61,19 @@ impl Parts {
         })?;
         let http = listener.local_addr().context("the listener has no address")?;
         let agents = Arc::new(load_agents(&config));
-        let in_flight = routing::InFlight::new();
+        let load = LocalLoad::new(identity.generation(), config.api.max_concurrent);
+        let results = Results::open(data_dir.path(), Bounds::default());
+        let proxy: Arc<OnceLock<Weak<Proxy>>> = Arc::default();
         let mut alone = None;
         let mut mesh = None;
         let directory = if config.mesh.enabled {
-            let setup =
-                setup(&config, identity, http, agents.served_names(), &in_flight, started).await?;
+            let work = Work {
+                agents: agents.served_names(),
+                load: load.clone(),
+                started,
+                heard: heard(&proxy),
+            };
+            let setup = setup(&config, identity, http, work).await?;
             let bind = setup.bind;
             let running = gossip::start(setup).with_context(|| {
                 format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
@@ -73,29 +88,49 @@ impl Parts {
             reader
         };
         let handle = mesh.as_ref().map(gossip::Running::handle);
+        let config = Arc::new(config);
+        let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
         let app = Arc::new(App {
-            router: routing::Router::new(directory.clone(), in_flight.clone()),
-            config: Arc::new(config),
-            directory,
-            agents,
-            in_flight: in_flight.clone(),
+            config: Arc::clone(&config),
+            directory: directory.clone(),
+            agents: Arc::clone(&agents) as Arc<dyn Agents>,
             started,
             mesh: handle.clone(),
         });
-        let metrics = api::metrics::router(metrics_sources(&app));
-        let router = api::router(app, api::mesh::router(handle).merge(metrics));
+        let metrics = api::metrics::router(metrics_sources(&app, &admission));
+        let router = api::router(app, api::mesh::router(handle.clone()).merge(metrics));
+        let built = Arc::new(Proxy::new(proxy::Setup {
+            core: core(&config),
+            directory,
+            node_name: config.mesh.node_name.clone(),
+            local_load: load,
+            admission,
+            results,
+            agents,
+            router,
+            settings: proxy::Settings::from(&config.api),
+            started,
+            doubt: Box::new(move |id| {
+                if let Some(mesh) = &handle {
+                    mesh.hint(id);
+                }
+            }),
+        }));
+        // Set once, and only here.
+        proxy.get_or_init(|| Arc::downgrade(&built));
+        let proxy = built;
         let (stop_server, stopped) = oneshot::channel();
         let stopped = async {
             // Dropping the sender stops the server as well.
             stopped.await.unwrap_or(());
         };
-        let server = tokio::spawn(api::serve(listener, router, stopped));
+        let server = tokio::spawn(proxy::serve(listener, Arc::clone(&proxy), stopped));
         info!(http = %http, "serving");
         Ok(Self {
             mesh,
             server,
             stop_server: Some(stop_server),
-            in_flight,
+            proxy,
             _data_dir: data_dir,
             _alone: alone,
         })
@@ -119,16 +154,22 @@ impl Parts {
         }
     }
 
-    /// Leaves the mesh, stops accepting, waits for what is in flight.
+    /// Tells others to send nothing new, leaves the mesh, stops accepting, waits for what is in
+    /// flight.
     pub(super) async fn stop(mut self) {
-        // First the goodbye: from now on nobody sends work here.
+        self.proxy.drain();
         if let Some(mesh) = self.mesh.take() {
+            // Those who send work hear of it first, while what they have sent still finds this node
+            // and is told to go elsewhere; then the goodbye.
+            if mesh.handle().drain().await.is_ok() {
+                tokio::time::sleep(DRAIN_NOTICE).await;
+            }
             mesh.stop().await;
         }
         drop(self.stop_server.take());
         if within(DRAIN_MAX, &mut self.server).await.is_none() {
             warn!(
-                requests = self.in_flight.active(),
+                requests = self.proxy.active(),
                 "requests were still in flight after {} s and are cut",
                 DRAIN_MAX.as_secs()
             );
@@ -142,17 +183,21 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 }
 
 /// What the page of metrics is made of; `None` when the service is off.
-fn metrics_sources(app: &App) -> Option<api::metrics::Sources> {
+fn metrics_sources(app: &App, admission: &Admission) -> Option<api::metrics::Sources> {
     if !app.config.services.contains(Service::Observability) {
         return None;
     }
-    let in_flight = app.in_flight.clone();
+    let admission = admission.clone();
     Some(api::metrics::Sources {
         metrics: Metrics::default(),
         access_log: None,
         directory: app.directory.clone(),
         mesh: app.mesh.clone(),
-        levels: Arc::new(move || Levels { running: in_flight.active(), ..Levels::default() }),
+        levels: Arc::new(move || Levels {
+            running: admission.active(),
+            queued: admission.queued(),
+            ejected: 0,
+        }),
     })
 }
 
@@ -161,6 +206,26 @@ fn load_agents(config: &Runtime) -> Registry {
         return Registry::default();
     }
     Registry::load(&config.dir, model::http_client())
+}
+
+/// What other nodes tell of their load by beacon goes to the choice of nodes, once there is one.
+fn heard(proxy: &Arc<OnceLock<Weak<Proxy>>>) -> gossip::Heard {
+    let proxy = Arc::clone(proxy);
+    gossip::Heard::by(move |id, record| {
+        if let Some(proxy) = proxy.get().and_then(Weak::upgrade) {
+            proxy.heard(id, record.into());
+        }
+    })
+}
+
+/// The choice of nodes: those of the mesh, or the static peers.
+fn core(config: &Runtime) -> Core {
+    let seed = fastrand::u64(..);
+    if config.mesh.enabled {
+        return Core::new(seed);
+    }
+    let peers: Vec<StaticPeer> = config.peers.iter().map(StaticPeer::from).collect();
+    Core::with_peers(seed, &peers)
 }
 
 /// The directory of a node whose mesh is off: itself.
@@ -188,13 +253,19 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
     Snapshot { version: 1, local: id, leader: Some(id), term: 1, members: vec![Arc::new(local)] }
 }
 
+/// What the mesh is told of this node's work, and who hears of that of others.
+struct Work {
+    agents: Vec<String>,
+    load: LocalLoad,
+    started: Instant,
+    heard: gossip::Heard,
+}
+
 async fn setup(
     config: &Runtime,
     identity: Identity,
     http: SocketAddr,
-    agents: Vec<String>,
-    in_flight: &routing::InFlight,
-    started: Instant,
+    work: Work,
 ) -> anyhow::Result<Setup> {
     let mesh = &config.mesh;
     let mut bind = mesh.bind;
@@ -212,10 +283,10 @@ async fn setup(
         address,
         http_port,
         services: config.services.enabled(),
-        agents,
-        load: Arc::new(in_flight.clone()),
-        started,
-        heard: gossip::Heard::by(|_, _| {}),
+        agents: work.agents,
+        load: Arc::new(work.load),
+        started: work.started,
+        heard: work.heard,
         seeds: mesh.seeds.clone(),
         config: gossip::settings::engine(mesh),
     })

@@ -1,9 +1,189 @@
 //! The HTTP data plane: from the bytes of a client to the bytes of whoever answers.
 //!
-//! * [`admission`]: who may begin, who waits, who is refused
-//! * [`idempotency`]: requests that run once however often they are sent
+//! Every request comes in here. Its head is read, a node is chosen for it, and bytes are relayed to
+//! that node, or through a pipe to the routes of this one; nothing in between is parsed. The task
+//! of the client's connection does all of it, so that a client that leaves takes everything with
+//! it.
+//!
+//! * [`server`]: the listening socket, and the end
+//! * `connection`: one client: request after request
+//! * `request`: what a request is, read once from its head
+//! * `dispatch`: where it goes, and where else when that fails; `refusal`: what is said otherwise
+//! * `exchange`: one attempt, until the head of the answer; `relay`: its body; `tunnel`: after a
+//!   change of protocol
+//! * [`admission`]: who begins, waits, or is refused; [`idempotency`] and `keyed`: what runs once
+//! * `client`: the client's end, and the body of a request
+//! * `link`: the other end; `upstream`: connections to it, `local`: the pipe to our own routes
+//! * `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
+//!
+//! Refuses to know a route beyond those of agents, to read bodies, and to choose by itself:
+//! [`crate::routing`] does.
 
 pub mod admission;
 pub mod http1;
 pub mod idempotency;
+pub mod server;
+pub mod settings;
+
+mod answer;
+mod client;
+mod connection;
+mod dispatch;
+mod exchange;
+mod forward;
+mod here;
+mod keyed;
+mod link;
+mod local;
+
+mod refusal;
+mod relay;
+mod request;
+mod timer;
+mod tunnel;
+mod upstream;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use astromesh_wire::NodeId;
+
+use crate::api::Agents;
+use crate::directory::Reader;
+use crate::routing::{Core, LoadRecord, LocalLoad};
+use admission::Admission;
+use idempotency::Results;
+use upstream::Pool;
+
+pub use server::serve;
+pub use settings::Settings;
+
+/// What the data plane needs from the rest of the node.
+pub struct Setup {
+    /// The choice of nodes.
+    pub core: Core,
+    /// Who serves what.
+    pub directory: Reader,
+    /// The label of this node.
+    pub node_name: String,
+    /// The load of this node, counted here.
+    pub local_load: LocalLoad,
+    /// Places for requests on this node.
+    pub admission: Admission,
+    /// Answers to requests with a key.
+    pub results: Results,
+    /// The agents of this node.
+    pub agents: Arc<dyn Agents>,
+    /// The routes of this node.
+    pub router: axum::Router,
+    /// Deadlines and limits.
+    pub settings: Settings,
+    /// When the process started.
+    pub started: Instant,
+    /// Told of nodes that could not be connected to.
+    pub doubt: Box<dyn Fn(NodeId) + Send + Sync>,
+}
+
+/// The data plane of a node, shared by all its connections.
+pub struct Proxy {
+    core: Mutex<Core>,
+    directory: Reader,
+    node_name: String,
+    /// The id of this node.
+    local: NodeId,
+    /// The same as text, for a header.
+    origin: String,
+    local_load: LocalLoad,
+    /// Requests that this node serves at once; 0 for no limit.
+    limit: u32,
+    admission: Admission,
+    results: Results,
+    agents: Arc<dyn Agents>,
+    router: axum::Router,
+    pool: Pool,
+    settings: Settings,
+    started: Instant,
+    doubt: Box<dyn Fn(NodeId) + Send + Sync>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Setup").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Proxy")
+            .field("core", &self.core)
+            .field("pool", &self.pool)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// The data plane of a node; [`serve`] gives it connections.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let local = setup.directory.snapshot().local;
+        Self {
+            core: Mutex::new(setup.core),
+            directory: setup.directory,
+            node_name: setup.node_name,
+            local,
+            origin: local.to_string(),
+            limit: setup.local_load.record(Duration::ZERO, None).limit,
+            local_load: setup.local_load,
+            admission: setup.admission,
+            results: setup.results,
+            agents: setup.agents,
+            router: setup.router,
+            pool: Pool::default(),
+            settings: setup.settings,
+            started: setup.started,
+            doubt: setup.doubt,
+        }
+    }
+
+    /// Requests forwarded to this node and not finished.
+    #[must_use]
+    pub fn outstanding(&self, id: NodeId) -> u32 {
+        self.with_core(|core, _| core.outstanding(id))
+    }
+
+    /// Requests for agents that are served here now.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.local_load.active()
+    }
+
+    /// Another node says how busy it is.
+    pub fn heard(&self, id: NodeId, record: LoadRecord) {
+        self.with_core(|core, now| core.heard(now, id, record));
+    }
+
+    /// From now on nodes that send work here are told to take it elsewhere, and clients to connect
+    /// anew. What is here is finished.
+    pub fn drain(&self) {
+        self.local_load.drain();
+    }
+
+    /// One call on the core, with the newest directory and the time.
+    fn with_core<T>(&self, call: impl FnOnce(&mut Core, Duration) -> T) -> T {
+        // A poisoned lock is taken all the same: the state is counts, and each is valid by itself.
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        // Read under the lock: an older snapshot must not follow a newer one.
+        core.observe(now, &self.directory.snapshot());
+        call(&mut core, now)
+    }
+
+    /// Since the process started.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

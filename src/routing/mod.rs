@@ -20,10 +20,7 @@
 //! * [`record`]: what a node says of its load
 //! * [`local_load`]: the exact load of this node
 //! * [`target`]: where requests can go
-//! * [`in_flight`]: the exact number of runs on this node
-//! * [`forward`]: [`Router`], which sends the request there, streams the answer back and tries
-//!   another node when that is safe
-//! * [`headers`]: our own headers, and those that end at each hop
+//! * [`headers`]: the names of our own headers
 //!
 //! Reads the directory; knows nothing of agents beyond their names, nor of what the bodies say.
 
@@ -31,9 +28,7 @@ mod affinity;
 mod choose;
 pub mod core;
 mod ejection;
-pub mod forward;
 pub mod headers;
-pub mod in_flight;
 mod index;
 pub mod local_load;
 mod peers;
@@ -48,8 +43,6 @@ mod tests;
 pub mod tuning;
 
 pub use self::core::{Core, CoreStats};
-pub use forward::{Call, ForwardedBody, RouteError, Routed, Router};
-pub use in_flight::{InFlight, InFlightGuard};
 pub use local_load::{LoadGuard, LocalLoad};
 pub use record::LoadRecord;
 pub use target::{StaticPeer, Target};

@@ -14,9 +14,26 @@ fn each_error_code_is_in_the_document_with_its_status() {
 
 #[test]
 fn each_header_of_ours_is_in_the_document() {
-    use astromesh::api::frame::REQUEST_ID;
-    use astromesh::routing::headers::{HOP, IDEMPOTENCY_KEY, NODE};
-    for name in [REQUEST_ID, HOP, IDEMPOTENCY_KEY, NODE] {
+    use astromesh::routing::headers::{
+        DEADLINE, EXPLAIN, HOP, IDEMPOTENCY_KEY, LOAD, MUST_QUEUE, NODE, ORCA_LOAD, ORIGIN,
+        REFUSED, REPLAYED, REQUEST_ID, SESSION, WHY,
+    };
+    for name in [
+        REQUEST_ID,
+        NODE,
+        HOP,
+        IDEMPOTENCY_KEY,
+        SESSION,
+        DEADLINE,
+        EXPLAIN,
+        WHY,
+        REPLAYED,
+        ORIGIN,
+        LOAD,
+        ORCA_LOAD,
+        REFUSED,
+        MUST_QUEUE,
+    ] {
         let row = format!("| `{name}` |");
         assert!(DOCUMENT.contains(&row), "docs/http-api.md lacks the row {row}");
     }

@@ -37,7 +37,7 @@ async fn a_run_is_forwarded_and_the_answer_comes_back_unchanged() {
 
     let document = get(gateway.address, "/v1/agents/support").await;
     assert_eq!(document.json(), json!({"metadata": {"name": "support"}}));
-    assert_eq!((gateway.router.outstanding(id(2)), worker.in_flight.active()), (0, 0));
+    assert_eq!((gateway.proxy.outstanding(id(2)), worker.load.active()), (0, 0));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_node_that_refuses_connections_costs_the_caller_nothing() {
         let answer = run(gateway.address, "support", "hello").await;
         assert_eq!(answer.header("x-astromesh-node"), "node-3");
     }
-    assert_eq!(gateway.router.outstanding(id(2)), 0);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn an_answer_that_has_begun_is_never_asked_for_again() {
     let body = http_body_util::BodyExt::collect(response.into_body()).await;
     assert!(body.is_err(), "a body that broke off must not look whole");
     assert!(!other.was_called());
-    assert_eq!(gateway.router.outstanding(id(2)), 0);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
 }
 
 #[tokio::test]
@@ -269,14 +269,14 @@ async fn requests_that_arrive_together_are_spread_evenly() {
     }
     for worker in &workers {
         worker.runs(10).await;
-        worker.agents.go_on.notify_waiters();
+        worker.agents.go_on.send_replace(true);
     }
     let mut answers: BTreeMap<String, u32> = BTreeMap::new();
     while let Some(answer) = clients.join_next().await {
         *answers.entry(answer.unwrap().header("x-astromesh-node").to_owned()).or_default() += 1;
     }
     assert_eq!(answers, BTreeMap::from([("node-2".to_owned(), 10), ("node-3".to_owned(), 10)]));
-    assert_eq!((gateway.router.outstanding(id(2)), gateway.router.outstanding(id(3))), (0, 0));
+    assert_eq!((gateway.proxy.outstanding(id(2)), gateway.proxy.outstanding(id(3))), (0, 0));
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_busy_node_sends_its_own_agent_elsewhere() {
     let waiting = tokio::spawn(run(own.address, "support", "wait"));
     own.runs(1).await;
     assert_eq!(run(own.address, "support", "x").await.header("x-astromesh-node"), "node-2");
-    own.agents.go_on.notify_waiters();
+    own.agents.go_on.send_replace(true);
     assert_eq!(waiting.await.unwrap().header("x-astromesh-node"), "node-1");
     assert_eq!(run(own.address, "support", "x").await.header("x-astromesh-node"), "node-1");
 }

@@ -22,8 +22,8 @@ async fn a_run_in_flight_is_answered_and_no_new_one_accepted() {
     node.stop();
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0, "a silent connection is closed");
     assert!(TcpStream::connect(node.address).await.is_err());
-    assert_eq!(node.in_flight.active(), 1);
-    node.agents.go_on.notify_waiters();
+    assert_eq!(node.load.active(), 1);
+    node.agents.go_on.send_replace(true);
     let answer = client.await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (StatusCode::OK, "close"));
     node.serving.take().unwrap().await.unwrap().unwrap();
@@ -35,7 +35,7 @@ async fn dropping_the_server_ends_what_is_in_flight() {
     let address = node.address;
     let client = tokio::spawn(run(address, "support", "wait"));
     node.runs(1).await;
-    let mut in_flight = node.in_flight.watch();
+    let mut in_flight = node.load.watch();
     drop(node);
     in_flight.wait_for(|active| *active == 0).await.unwrap();
     assert!(client.await.is_err(), "the client sees its connection break");

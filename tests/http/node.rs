@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astromesh::agent::RunError;
 use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse, Trace};
+use astromesh::agent::{Offer, RunError};
 use astromesh::api::app::{Agents, RunFuture};
 use astromesh::api::{self, App};
+use astromesh::config;
 use astromesh::directory::{self, Member, Publisher, Snapshot};
 use astromesh::model::{ErrorCode, ModelError};
-use astromesh::{config, routing};
+use astromesh::proxy::admission::Admission;
+use astromesh::proxy::idempotency::{Bounds, Results};
+use astromesh::proxy::{self, Proxy};
+use astromesh::routing::{Core, LocalLoad};
 use astromesh_wire::{Load, NodeId, Service, State};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Bodies longer than this are refused by each node of the tests.
@@ -48,12 +52,13 @@ pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member
     }
 }
 
-/// Agents whose runs do what the query says: `wait` until [`Scripted::go_on`], `fail`, `break`,
+/// Agents whose runs do what the query says: `wait` until [`Scripted::go_on`] is true, `fail`, `break`,
 /// `panic`; anything else is echoed.
 #[derive(Default)]
 pub(crate) struct Scripted {
     summaries: BTreeMap<String, AgentSummary>,
-    pub(crate) go_on: Notify,
+    offer: Offer,
+    pub(crate) go_on: watch::Sender<bool>,
 }
 
 impl Scripted {
@@ -69,12 +74,12 @@ impl Scripted {
         let reason = Some("no model".to_owned());
         let drafts = drafts.iter().map(|name| summary(name, AgentStatus::Draft, reason.clone()));
         let summaries = deployed.chain(drafts).map(|one| (one.name.clone(), one)).collect();
-        Self { summaries, go_on: Notify::new() }
+        Self { summaries, offer: Offer::default(), go_on: watch::Sender::new(false) }
     }
 
     async fn obey(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
         match request.query.as_str() {
-            "wait" => self.go_on.notified().await,
+            "wait" => drop(self.go_on.subscribe().wait_for(|go_on| *go_on).await.unwrap()),
             "fail" => {
                 return Err(RunError::Model(ModelError {
                     code: ErrorCode::ConnectionRefused,
@@ -112,8 +117,13 @@ impl Agents for Scripted {
         self.summaries.get(name).map(|agent| json!({"metadata": {"name": agent.name}}))
     }
 
-    fn serves(&self, name: &str) -> bool {
-        self.summaries.get(name).is_some_and(|agent| agent.status == AgentStatus::Deployed)
+    fn has_document(&self, name: &str) -> bool {
+        self.summaries.contains_key(name)
+    }
+
+    fn offer(&self, name: &str) -> Option<Offer> {
+        let agent = self.summaries.get(name)?;
+        (agent.status == AgentStatus::Deployed).then(|| self.offer.clone())
     }
 
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
@@ -125,8 +135,8 @@ impl Agents for Scripted {
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) agents: Arc<Scripted>,
-    pub(crate) router: routing::Router,
-    pub(crate) in_flight: routing::InFlight,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) load: LocalLoad,
     publisher: Publisher,
     own: Member,
     stop: Option<oneshot::Sender<()>>,
@@ -148,30 +158,42 @@ impl Node {
         let address = listener.local_addr().unwrap();
         let own = member(number, address, deployed);
         let (publisher, directory) = directory::channel(snapshot(&own, &[]));
-        let in_flight = routing::InFlight::new();
-        let router = routing::Router::new(directory.clone(), in_flight.clone());
+        let load = LocalLoad::new(1, 0);
         let agents = Arc::new(Scripted::new(deployed, drafts));
+        let config = Arc::new(runtime(number));
+        let started = Instant::now();
         let app = App {
-            config: Arc::new(runtime(number)),
-            directory,
+            config: config.clone(),
+            directory: directory.clone(),
             agents: agents.clone(),
-            router: router.clone(),
-            in_flight: in_flight.clone(),
-            started: Instant::now(),
+            started,
             mesh: None,
         };
-        let service = api::router(Arc::new(app), extra);
+        let setup = proxy::Setup {
+            core: Core::new(u64::from(number)),
+            directory,
+            node_name: config.mesh.node_name.clone(),
+            local_load: load.clone(),
+            admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
+            results: Results::in_memory(Bounds::default()),
+            agents: agents.clone(),
+            router: api::router(Arc::new(app), extra),
+            settings: proxy::Settings::from(&config.api),
+            started,
+            doubt: Box::new(|_| {}),
+        };
+        let proxy = Arc::new(Proxy::new(setup));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             // Told to, or dropped: both mean stop.
             let _told = stopped.await.is_ok();
         };
-        let serving = tokio::spawn(api::serve(listener, service, shutdown));
+        let serving = tokio::spawn(proxy::serve(listener, proxy.clone(), shutdown));
         Self {
             address,
             agents,
-            router,
-            in_flight,
+            proxy,
+            load,
             publisher,
             own,
             stop: Some(stop),
@@ -196,10 +218,10 @@ impl Node {
 
     /// Returns when exactly this many runs execute.
     pub(crate) async fn runs(&self, count: u32) {
-        let mut watch = self.in_flight.watch();
+        let mut watch = self.load.watch();
         let reached = watch.wait_for(|active| *active == count);
         let reached = tokio::time::timeout(PATIENCE, reached).await.is_ok();
-        assert!(reached, "{} runs, not {count}", self.in_flight.active());
+        assert!(reached, "{} runs, not {count}", self.load.active());
     }
 }
 

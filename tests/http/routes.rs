@@ -53,7 +53,7 @@ async fn a_local_agent_runs_and_the_answer_names_the_node() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["answer"], "support: hello");
     assert_eq!(answer.header("x-astromesh-node"), "node-1");
-    assert_eq!(node.in_flight.active(), 0);
+    assert_eq!(node.load.active(), 0);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_body_that_is_not_as_it_should_be_is_explained() {
         missing.is_error(422, "invalid_request"),
         json!([{"type": "missing", "loc": ["body", "query"], "msg": "Field required", "input": {}}])
     );
-    assert_eq!(node.in_flight.active(), 0);
+    assert_eq!(node.load.active(), 0);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn failures_of_a_run_are_told_apart() {
     assert_eq!(model.header("x-astromesh-node"), "node-1");
     let other = run(node.address, "support", "break").await;
     assert_eq!(other.is_error(500, "internal"), "a tool fell over");
-    assert_eq!(node.in_flight.active(), 0);
+    assert_eq!(node.load.active(), 0);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_panic_becomes_an_answer_and_the_node_goes_on() {
     let answer = run(node.address, "support", "panic").await;
     assert_eq!(answer.is_error(500, "internal"), "Internal Server Error");
     assert_eq!(answer.header("access-control-allow-origin"), "*");
-    assert_eq!(node.in_flight.active(), 0);
+    assert_eq!(node.load.active(), 0);
     assert_eq!(run(node.address, "support", "hello").await.status, StatusCode::OK);
 }
 

@@ -29,11 +29,11 @@ async fn the_first_part_arrives_before_the_second_is_sent() {
     let mut body = response.into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "first");
-    assert_eq!(gateway.router.outstanding(id(2)), 1);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 1);
     connection.write("6\r\nsecond\r\n0\r\n\r\n").await;
     let rest = body.collect().await.unwrap().to_bytes();
     assert_eq!(rest, "second");
-    assert_eq!(gateway.router.outstanding(id(2)), 0);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
 }
 
 #[tokio::test]
@@ -44,10 +44,10 @@ async fn a_client_that_leaves_before_the_answer_ends_the_forwarded_request() {
     let client = tokio::spawn(async move { Client::connect(address).await.send(a_run("x")).await });
     let mut connection = backend.accept().await;
     connection.read_request().await;
-    assert_eq!(gateway.router.outstanding(id(2)), 1);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 1);
     client.abort();
     connection.closed().await;
-    assert_eq!(gateway.router.outstanding(id(2)), 0);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
 }
 
 #[tokio::test]
@@ -64,11 +64,11 @@ async fn a_client_that_leaves_in_the_middle_ends_the_forwarded_request() {
         connection
     };
     let (response, mut connection) = tokio::join!(client.send(a_run("x")), begin);
-    assert_eq!(gateway.router.outstanding(id(2)), 1);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 1);
     drop(response);
     drop(client);
     connection.closed().await;
-    assert_eq!(gateway.router.outstanding(id(2)), 0);
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,204 @@
+//! An answer on its way to the client: its head, its body, and what is said when it breaks off.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use smallvec::SmallVec;
+use socket2::SockRef;
+
+use super::dispatch::{After, Dispatch};
+use super::http1::{
+    BodyForm, Framing, Known, KnownSet, Persist, ResponseEdit, ResponseHead, Version,
+    write_response,
+};
+use super::idempotency::Recorder;
+use super::link::Link;
+use super::refusal::{Around, CORS, Refusal};
+use super::relay::{End, Relay};
+use super::request::Class;
+use super::{keyed, tunnel};
+use crate::api::Code;
+use crate::routing::{Pick, Target, headers};
+
+/// What nodes say to each other about an answer, and what this node says itself.
+const DROPPED: KnownSet =
+    KnownSet::of(&[Known::Load, Known::Refused, Known::Why, Known::RequestId]);
+
+impl Dispatch<'_> {
+    /// Passes an answer on, to its end. Also whether the connection it came on can be used again.
+    pub(super) async fn pass(
+        &mut self,
+        link: &mut Link,
+        head: &ResponseHead,
+        from: Option<(&Target, &Pick)>,
+        mut recorder: Option<Recorder>,
+    ) -> (After, bool) {
+        let is_stream = head
+            .headers
+            .value(Known::ContentType, &self.lane.down)
+            .is_some_and(|kind| is_event_stream(kind));
+        let form =
+            if self.request.head.version == Version::Http10 && head.framing == Framing::Chunked {
+                BodyForm::Plain
+            } else {
+                BodyForm::Same
+            };
+        let persist = self.persist();
+        self.write_head(head, from, (form, persist), recorder.as_mut());
+        self.lane.down.advance(head.length);
+        if head.is_upgrade() {
+            self.upload.finish(&mut self.lane.client);
+            tunnel::run(self.lane, link).await;
+            return (After::Gone, false);
+        }
+        let settings = &self.proxy.settings;
+        let idle = if self.request.class == Class::Own { None } else { settings.idle_timeout };
+        let limits = (idle, self.request.total);
+        let mut relay = Relay::new(self.lane, link, &mut self.upload, head.framing, form, limits);
+        relay.record(recorder.take());
+        let end = relay.run().await;
+        match end {
+            End::Whole => {}
+            End::Gone => return (After::Gone, false),
+            End::Broken | End::Idle | End::Total => {
+                let refusal = broken_off(&self.request.agent, end);
+                let event = refusal.event(&self.request.id);
+                if is_stream && relay.last_words(&event).await {
+                    return (After::Close, false);
+                }
+                if head.framing == Framing::UntilClose || form == BodyForm::Plain {
+                    // An orderly end would look like the end of the body.
+                    let reset = Some(Duration::ZERO);
+                    if let Err(error) = SockRef::from(&*self.lane.client.stream()).set_linger(reset)
+                    {
+                        tracing::debug!(%error, "no reset");
+                    }
+                }
+                return (After::Gone, false);
+            }
+        }
+        let is_reusable = relay.is_clean() && head.keep_alive;
+        let is_closed = persist == Persist::Close
+            || head.framing == Framing::UntilClose
+            || form == BodyForm::Plain;
+        let is_read = self.upload.finish(&mut self.lane.client);
+        (if is_closed || !is_read { After::Close } else { After::Next }, is_reusable)
+    }
+
+    fn write_head(
+        &mut self,
+        head: &ResponseHead,
+        from: Option<(&Target, &Pick)>,
+        (body, persist): (BodyForm, Persist),
+        recorder: Option<&mut Recorder>,
+    ) {
+        let request = self.request;
+        let (mut load, why);
+        let mut add: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
+        let mut drop = KnownSet::EMPTY;
+        if request.class != Class::Own {
+            drop = DROPPED;
+            add.push((headers::REQUEST_ID, request.id.as_bytes()));
+            if !head.headers.has(Known::Node) {
+                let name = from.map_or(&*self.proxy.node_name, |(target, _)| &*target.name);
+                add.push((headers::NODE, name.as_bytes()));
+            }
+            if !head.headers.has(Known::AccessControlAllowOrigin) {
+                add.extend(CORS);
+            }
+            if from.is_none() && request.class != Class::Document {
+                load = BytesMut::new();
+                add.push(self.load_header(&mut load));
+            }
+            if let Some((target, pick)) = from
+                && request.explains
+            {
+                why = explained(&target.name, pick, self.failed);
+                add.push((headers::WHY, why.as_bytes()));
+            }
+        }
+        if let Some(recorder) = recorder {
+            keyed::record_head(recorder, head, &self.lane.down, &add);
+        }
+        let edit = ResponseEdit { add: &add, drop, persist, body };
+        write_response(&mut self.lane.reply, head, &self.lane.down, &edit);
+    }
+
+    /// The load of this node: for a node in our own words, for others in those of ORCA.
+    fn load_header<'b>(&self, out: &'b mut BytesMut) -> (&'static str, &'b [u8]) {
+        let record = self.proxy.local_load.record(self.proxy.now(), self.request.origin);
+        let (name, written) = if self.request.hops > 0 {
+            (headers::LOAD, record.write(out))
+        } else {
+            (headers::ORCA_LOAD, record.write_orca(out))
+        };
+        written.expect("a buffer grows");
+        (name, out)
+    }
+
+    /// Writes an error instead of an answer. The rest of the request is not read.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) -> After {
+        let request = self.request;
+        let persist = if self.upload.is_read() { self.persist() } else { Persist::Close };
+        let mut load = BytesMut::new();
+        let mut add: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
+        if request.hops > 0 {
+            add.push(self.load_header(&mut load));
+        }
+        let around = Around { request_id: &request.id, persist, to: request.to(), add: &add };
+        refusal.write(&mut self.lane.reply, &around);
+        self.upload.finish(&mut self.lane.client);
+        if persist == Persist::Close { After::Close } else { After::Next }
+    }
+
+    pub(super) fn persist(&self) -> Persist {
+        let head = &self.request.head;
+        let never_comes = self.is_continue_due && !self.upload.is_read();
+        if self.is_closing() || !head.keep_alive || never_comes {
+            Persist::Close
+        } else if head.version == Version::Http10 {
+            Persist::KeepAlive
+        } else {
+            Persist::Silent
+        }
+    }
+}
+
+/// Whether a content type is that of server-sent events, whatever its parameters.
+fn is_event_stream(kind: &[u8]) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    kind.get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+}
+
+/// What is said of an answer that had begun.
+fn broken_off(agent: &str, end: End) -> Refusal {
+    let (code, what) = match end {
+        End::Idle => (Code::DeadlineExceeded, "nothing more of the answer came in time"),
+        End::Total => (Code::DeadlineExceeded, "the answer was not complete by its deadline"),
+        End::Whole | End::Gone | End::Broken => (
+            Code::NodeConnectionLost,
+            "the connection to the node broke in the middle of its answer",
+        ),
+    };
+    Refusal::new(code, format!("Agent '{agent}': {what}"))
+}
+
+/// The value of `x-astromesh-why`.
+fn explained(node: &str, pick: &Pick, failed: usize) -> String {
+    let why = pick.why;
+    let mut text = String::new();
+    write!(
+        text,
+        "node={node};reason={};candidates={};sampled={};estimate={}.{:03};age_ms={};tried={}",
+        why.reason.as_str(),
+        why.candidates,
+        why.sampled,
+        why.estimate_milli / 1000,
+        why.estimate_milli % 1000,
+        why.age_ms,
+        failed + 1,
+    )
+    .expect("a string grows");
+    text
+}

@@ -1,0 +1,160 @@
+//! One connection of a client: request after request, until one side has enough.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::Proxy;
+use super::client::Client;
+use super::dispatch::{After, Dispatch};
+use super::exchange::Lane;
+use super::http1::{BadHead, Persist, RequestHead, ToRequest, parse_request};
+use super::local::Pipe;
+use super::refusal::{Around, Refusal};
+use super::request::{Request, new_id};
+use super::settings::{HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, WINDOW_BYTES};
+use super::timer::Timer;
+use crate::api::{Code, Connection};
+
+/// What came next on a connection.
+enum Next {
+    Head(RequestHead),
+    Bad(BadHead),
+    /// Nothing more: the client left, waited too long, or the server stops.
+    End,
+}
+
+/// Serves a connection to its end. It is closed when idle, and after the request at hand, once the
+/// sender of `stopped` is gone.
+pub(super) async fn serve(
+    proxy: Arc<Proxy>,
+    stream: TcpStream,
+    ends: Connection,
+    stopped: watch::Receiver<()>,
+) {
+    let mut idle_stop = stopped.clone();
+    let mut stopping = pin!(async move {
+        // Nothing is ever sent: the change is the end.
+        let _ended = idle_stop.changed().await.is_err();
+    });
+    let mut lane = Lane {
+        client: Client::new(stream),
+        timer: Timer::new(Instant::now() + HEADER_READ_TIMEOUT),
+        request: BytesMut::new(),
+        reply: BytesMut::new(),
+        down: BytesMut::new(),
+    };
+    let mut pipe: Option<Pipe> = None;
+    loop {
+        let head = match next(&mut lane, stopping.as_mut()).await {
+            Next::Head(head) => head,
+            Next::Bad(bad) => {
+                tracing::debug!(error = %bad, client.address = %ends.peer, "no request");
+                refuse(&mut lane, bad);
+                return flush_and_linger(&mut lane).await;
+            }
+            Next::End => return,
+        };
+        let request = Request::new(head, &lane.client.input, &proxy.settings);
+        let dispatch = Dispatch::new(&proxy, &mut lane, &mut pipe, ends, &request, &stopped);
+        match dispatch.run().await {
+            After::Next if flush(&mut lane).await => tidy(&mut lane),
+            After::Next => return,
+            After::Close => return flush_and_linger(&mut lane).await,
+            After::Gone => return,
+        }
+    }
+}
+
+/// Waits for the head of a request.
+async fn next(lane: &mut Lane, mut stopping: Pin<&mut impl Future<Output = ()>>) -> Next {
+    let due = Instant::now() + HEADER_READ_TIMEOUT;
+    let mut seen = 0;
+    poll_fn(|context| {
+        loop {
+            let input = &lane.client.input;
+            if input.len() > seen {
+                seen = input.len();
+                match parse_request(input) {
+                    Ok(Some(head)) => return Poll::Ready(Next::Head(head)),
+                    Ok(None) => {}
+                    Err(bad) => return Poll::Ready(Next::Bad(bad)),
+                }
+            }
+            match lane.client.poll_more(context) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        let is_stopping = seen == 0 && stopping.as_mut().poll(context).is_ready();
+        if is_stopping || lane.timer.poll_at(context, Some(due)).is_ready() {
+            return Poll::Ready(Next::End);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn refuse(lane: &mut Lane, bad: BadHead) {
+    let code = match bad.status() {
+        431 => Code::HeadTooLarge,
+        501 => Code::NotSupported,
+        505 => Code::VersionNotSupported,
+        _ => Code::BadRequest,
+    };
+    let around =
+        Around { request_id: &new_id(), persist: Persist::Close, to: ToRequest::Other, add: &[] };
+    Refusal::new(code, bad.to_string()).write(&mut lane.reply, &around);
+}
+
+/// Writes what is left to be written: an error that was said instead of an answer.
+async fn flush(lane: &mut Lane) -> bool {
+    let Lane { client, reply, .. } = lane;
+    if reply.is_empty() {
+        return true;
+    }
+    let written = timeout(LINGER_TIMEOUT, client.stream().write_all(reply)).await;
+    reply.clear();
+    matches!(written, Ok(Ok(())))
+}
+
+/// Buffers that a large request has blown up are given back.
+fn tidy(lane: &mut Lane) {
+    for buffer in [&mut lane.client.input, &mut lane.down, &mut lane.request, &mut lane.reply] {
+        if buffer.is_empty() && buffer.capacity() > WINDOW_BYTES {
+            *buffer = BytesMut::new();
+        }
+    }
+}
+
+/// Writes what is left, says that nothing follows, and reads what still comes: a connection closed
+/// with bytes unread is reset, and the reset may overtake the answer.
+async fn flush_and_linger(lane: &mut Lane) {
+    let Lane { client, reply, .. } = lane;
+    let linger = async {
+        let stream = client.stream();
+        if stream.write_all(reply).await.is_err() || stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut read = 0;
+        while let Ok(count @ 1..) =
+            poll_fn(|context: &mut Context<'_>| client.poll_more(context)).await
+        {
+            client.input.clear();
+            read += count;
+            if read > LINGER_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever does not close in time is closed.
+    let _closed: Result<(), _> = timeout(LINGER_TIMEOUT, linger).await;
+}

@@ -1,0 +1,361 @@
+//! Where a request goes: to this node's own routes, to another node, or nowhere.
+//!
+//! Owns the plan of one request: which node is asked, which one next when that fails or refuses,
+//! and when to give up. The rules of the choice are the core's; whether something may be sent twice
+//! is, too.
+
+use astromesh_wire::NodeId;
+use smallvec::SmallVec;
+use tokio::sync::watch;
+
+use super::Proxy;
+use super::client::{BodyFault, Upload};
+use super::exchange::{Fault, Lane};
+use super::here::WhenFull;
+use super::http1::Framing;
+use super::local::Pipe;
+use super::refusal::Refusal;
+use super::request::{Class, Request};
+use super::settings::{ATTEMPTS_MAX, HOPS_MAX, REFUSALS_MAX};
+use crate::agent::Offer;
+use crate::api::{Code, Connection};
+use crate::routing::{Here, Nobody, Outcome, Pick, Place, Question, Repeat, Sent, Target};
+
+/// What becomes of the connection of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request.
+    Next,
+    /// It is closed in an orderly way.
+    Close,
+    /// It is closed at once: the client left, or has to see that something broke.
+    Gone,
+}
+
+/// The plan of one request.
+#[derive(Debug)]
+pub(super) struct Dispatch<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) lane: &'a mut Lane,
+    pub(super) pipe: &'a mut Option<Pipe>,
+    pub(super) ends: Connection,
+    pub(super) request: &'a Request,
+    stopped: &'a watch::Receiver<()>,
+    pub(super) upload: Upload,
+    /// The client waits for `100 Continue`, and has not had it.
+    pub(super) is_continue_due: bool,
+    /// Nodes that failed, do not have the agent, or are draining.
+    tried: SmallVec<[NodeId; 4]>,
+    /// Nodes that refused for being full.
+    bounced: SmallVec<[NodeId; 4]>,
+    /// Nodes that failed.
+    pub(super) failed: usize,
+    /// Nodes that refused, for whatever reason.
+    refused: usize,
+    /// What the last one of them said.
+    last_refusal: Option<Refusal>,
+    /// Some node may have read some of it.
+    was_sent: bool,
+    /// Whether it may run twice.
+    repeat: Repeat,
+}
+
+/// What an attempt at another node came to.
+pub(super) enum Attempted {
+    /// The client has its answer, or left.
+    Done(After),
+    /// It is to be said to the client.
+    Refuse(Refusal),
+    /// Another node is to be asked.
+    Again,
+}
+
+impl<'a> Dispatch<'a> {
+    pub(super) fn new(
+        proxy: &'a Proxy,
+        lane: &'a mut Lane,
+        pipe: &'a mut Option<Pipe>,
+        ends: Connection,
+        request: &'a Request,
+        stopped: &'a watch::Receiver<()>,
+    ) -> Self {
+        let bytes_max = match request.class {
+            Class::Own => usize::MAX,
+            Class::Run | Class::Socket | Class::Document => proxy.settings.body_bytes_max,
+        };
+        Self {
+            proxy,
+            lane,
+            pipe,
+            ends,
+            request,
+            stopped,
+            upload: Upload::new(request.head.length, request.head.framing, bytes_max),
+            is_continue_due: request.head.expects_continue,
+            tried: SmallVec::new(),
+            bounced: SmallVec::new(),
+            failed: 0,
+            refused: 0,
+            last_refusal: None,
+            was_sent: false,
+            repeat: request.repeat,
+        }
+    }
+
+    /// Answers the request, one way or another.
+    pub(super) async fn run(mut self) -> After {
+        let request = self.request;
+        if let Err(fault) = self.upload.track(&self.lane.client.input) {
+            return self.refuse(&self.bad_body(fault));
+        }
+        if request.class == Class::Own {
+            return self.own().await;
+        }
+        let body_bytes_max = self.proxy.settings.body_bytes_max as u64;
+        if matches!(request.head.framing, Framing::Length(bytes) if bytes > body_bytes_max) {
+            return self.refuse(&self.bad_body(BodyFault::TooLong));
+        }
+        if request.class == Class::Document && self.proxy.agents.has_document(&request.agent) {
+            return self.own().await;
+        }
+        let offer = self.proxy.agents.offer(&request.agent);
+        if offer.as_ref().is_some_and(|offer| offer.is_idempotent) {
+            self.repeat = Repeat::Safe;
+        }
+        if request.hops >= HOPS_MAX {
+            return self.as_worker(offer).await;
+        }
+        if !self.proxy.directory.snapshot().local_has_left() {
+            return self.as_gateway(offer).await;
+        }
+        let Some(offer) = offer else {
+            let detail = format!(
+                "Agent '{}': this node has left the mesh and does not serve the agent",
+                request.agent
+            );
+            return self.refuse(&Refusal::new(Code::MeshLeft, detail));
+        };
+        self.here_or_wait(&offer).await
+    }
+
+    /// The request came from another node: it is served here or refused.
+    async fn as_worker(&mut self, offer: Option<Offer>) -> After {
+        let agent = &self.request.agent;
+        let Some(offer) = offer else {
+            let detail = format!(
+                "Agent '{agent}': the request came from another node and this node does not run \
+                 the agent"
+            );
+            return self.refuse(&Refusal::bounced(Code::HopLimit, "absent", detail));
+        };
+        if self.proxy.local_load.is_draining() {
+            let detail = format!("Agent '{agent}': this node is stopping; nothing has run");
+            return self.refuse(&Refusal::bounced(Code::Draining, "draining", detail));
+        }
+        let when_full = if self.request.must_queue { WhenFull::Queue } else { WhenFull::GoOn };
+        match self.here(&offer, when_full).await {
+            Ok(after) => after,
+            Err(full) => {
+                let detail = format!("Agent '{}': {full}; nothing has run", self.request.agent);
+                self.refuse(&Refusal::bounced(Code::NodeFull, "full", detail))
+            }
+        }
+    }
+
+    /// Served here, for want of anywhere else.
+    async fn here_or_wait(&mut self, offer: &Offer) -> After {
+        self.here(offer, WhenFull::Queue).await.unwrap_or(After::Gone)
+    }
+
+    /// The request came from a client: a node is chosen, and another one while that helps.
+    async fn as_gateway(&mut self, offer: Option<Offer>) -> After {
+        let is_draining = self.proxy.local_load.is_draining();
+        let takes_work = offer.as_ref().filter(|_| !is_draining);
+        loop {
+            let (pick, guard) = match self.pick(takes_work) {
+                Ok(picked) => picked,
+                Err(nobody) => match &offer {
+                    // Better here, while stopping, than nowhere.
+                    Some(offer) if is_draining && !self.was_sent => {
+                        return self.here_or_wait(offer).await;
+                    }
+                    Some(_) | None => {
+                        let refusal = self.nobody(nobody);
+                        return self.refuse(&refusal);
+                    }
+                },
+            };
+            let attempted = match (&pick.place, &offer, guard) {
+                (Place::There(target), _, Some(guard)) => self.there(target, &pick, guard).await,
+                (Place::Here, Some(offer), _) => {
+                    let must_queue = pick.must_queue;
+                    let when_full = if must_queue { WhenFull::Queue } else { WhenFull::GoOn };
+                    match self.here(offer, when_full).await {
+                        Ok(after) => Attempted::Done(after),
+                        Err(_) => {
+                            self.refused += 1;
+                            self.bounced.push(self.proxy.local);
+                            Attempted::Again
+                        }
+                    }
+                }
+                (Place::There(_), _, None) | (Place::Here, None, _) => {
+                    unreachable!("what goes elsewhere is counted, and what stays has an offer")
+                }
+            };
+            match attempted {
+                Attempted::Done(after) => return after,
+                Attempted::Refuse(refusal) => return self.refuse(&refusal),
+                Attempted::Again if self.failed < ATTEMPTS_MAX && self.refused < REFUSALS_MAX => {}
+                Attempted::Again => {
+                    let refusal = self.nobody(Nobody::AllTried);
+                    return self.refuse(&refusal);
+                }
+            }
+        }
+    }
+
+    /// Nobody is left.
+    fn nobody(&self, nobody: Nobody) -> Refusal {
+        match &self.last_refusal {
+            Some(refusal) if self.failed == 0 => refusal.clone(),
+            Some(_) | None => {
+                Refusal::nobody(&self.request.agent, nobody, self.failed, self.was_sent)
+            }
+        }
+    }
+
+    /// Chooses and counts in one step, so that requests that arrive together see each other.
+    fn pick(&self, offer: Option<&Offer>) -> Result<(Pick, Option<Outstanding<'a>>), Nobody> {
+        let input = &self.lane.client.input;
+        let load = &self.proxy.local_load;
+        let here = offer.map_or(Here::DoesNotServe, |_| Here::Serves {
+            active: load.active(),
+            limit: self.proxy.limit,
+        });
+        let question = Question {
+            agent: &self.request.agent,
+            here,
+            tried: &self.tried,
+            bounced: &self.bounced,
+            affinity: self.request.affinity(input, self.upload.body(input)),
+        };
+        let is_first = self.tried.is_empty() && self.bounced.is_empty();
+        let proxy = self.proxy;
+        proxy.with_core(|core, now| {
+            if is_first {
+                core.request_began(now, question.agent);
+            }
+            let pick = core.pick(now, &question)?;
+            let guard = match &pick.place {
+                Place::Here => None,
+                Place::There(target) => {
+                    core.begin(now, target.id);
+                    Some(Outstanding { proxy, id: target.id })
+                }
+            };
+            Ok((pick, guard))
+        })
+    }
+
+    /// A node refused before it read the request.
+    pub(super) fn was_refused(&mut self, target: &Target, why: &[u8]) -> Attempted {
+        self.refused += 1;
+        if why == b"full" {
+            self.bounced.push(target.id);
+        } else {
+            self.tried.push(target.id);
+        }
+        let agent = &self.request.agent;
+        let (code, what) = match why {
+            b"full" => (Code::NodeFull, "is full"),
+            b"draining" => (Code::Draining, "is stopping"),
+            _ => (Code::HopLimit, "does not run the agent"),
+        };
+        let detail = format!("Agent '{agent}': node {} {what}; nothing has run", target.name);
+        let refusal = Refusal::new(code, detail);
+        if !self.upload.is_whole() {
+            return Attempted::Refuse(refusal);
+        }
+        self.last_refusal = Some(refusal);
+        Attempted::Again
+    }
+
+    /// An attempt failed: whether another may follow.
+    pub(super) fn has_failed(&mut self, target: &Target, fault: Fault) -> Attempted {
+        self.failed += 1;
+        self.tried.push(target.id);
+        let (outcome, sent) = match fault {
+            Fault::NotSent => (Outcome::NotConnected, Sent::Never),
+            Fault::Broken | Fault::Died | Fault::BadAnswer(_) => (Outcome::Broken, Sent::Maybe),
+            Fault::FirstByte => (Outcome::TimedOut, Sent::Maybe),
+            Fault::Total => return Attempted::Refuse(self.too_late(fault)),
+            Fault::Gone => return Attempted::Done(After::Gone),
+            Fault::Body(fault) => return Attempted::Refuse(self.bad_body(fault)),
+        };
+        let repeat = self.repeat;
+        let may_go_on = self.proxy.with_core(|core, now| {
+            core.outcome(now, target, outcome);
+            fault != Fault::FirstByte && core.may_retry(now, sent, repeat)
+        });
+        if outcome == Outcome::NotConnected || fault == Fault::Broken {
+            (self.proxy.doubt)(target.id);
+        }
+        self.was_sent |= sent == Sent::Maybe;
+        if may_go_on && self.upload.is_whole() {
+            return Attempted::Again;
+        }
+        let (agent, failed) = (&self.request.agent, self.failed);
+        Attempted::Refuse(match fault {
+            Fault::FirstByte => self.too_late(fault),
+            Fault::BadAnswer(bad) => {
+                Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
+            }
+            _ => Refusal::nobody(agent, Nobody::AllTried, failed, self.was_sent),
+        })
+    }
+
+    /// A deadline passed before there was an answer.
+    pub(super) fn too_late(&self, fault: Fault) -> Refusal {
+        let agent = &self.request.agent;
+        let waited = self.request.began.elapsed().as_secs_f64();
+        let which = if fault == Fault::Total { "deadline" } else { "first byte" };
+        let detail =
+            format!("Agent '{agent}': no answer within {waited:.1} s ({which}); it may have run");
+        Refusal::new(Code::DeadlineExceeded, detail)
+    }
+
+    /// The body of the request is not as it should be.
+    pub(super) fn bad_body(&self, fault: BodyFault) -> Refusal {
+        let limit = self.proxy.settings.body_bytes_max;
+        match fault {
+            BodyFault::TooLong => Refusal::new(
+                Code::BodyTooLarge,
+                format!("Request body is longer than {limit} bytes"),
+            ),
+            BodyFault::Malformed => {
+                Refusal::new(Code::BodyUnreadable, "Request body is malformed: its chunks are not")
+            }
+            BodyFault::Slow => Refusal::new(Code::BodyTimeout, "No more of the body came for 30 s"),
+        }
+    }
+
+    /// Whether the connection is to be closed after this request.
+    pub(super) fn is_closing(&self) -> bool {
+        // The sender is gone when the server stops.
+        self.stopped.has_changed().is_err() || self.proxy.local_load.is_draining()
+    }
+}
+
+/// One request outstanding at a node, until dropped.
+#[derive(Debug)]
+pub(super) struct Outstanding<'a> {
+    proxy: &'a Proxy,
+    id: NodeId,
+}
+
+impl Drop for Outstanding<'_> {
+    fn drop(&mut self) {
+        self.proxy.with_core(|core, now| core.end(now, self.id));
+    }
+}

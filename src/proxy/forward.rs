@@ -1,0 +1,211 @@
+//! A request at another node: the connection, the attempt, and what its answer says of the node.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use astromesh_wire::State;
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+
+use super::client::Client;
+use super::dispatch::{Attempted, Dispatch, Outstanding};
+use super::exchange::{Attempt, Fault};
+use super::http1::{
+    Framing, Known, KnownSet, RequestEdit, ResponseHead, Target as Path, Version, write_request,
+};
+use super::link::Link;
+use super::settings::REPLAY_BYTES_MAX;
+use super::{Proxy, upstream};
+use crate::routing::{LoadRecord, Outcome, Pick, Target, headers};
+
+/// What a client's request says to this node alone; each hop says its own.
+const DROPPED: KnownSet =
+    KnownSet::of(&[Known::Hop, Known::Origin, Known::MustQueue, Known::Deadline, Known::Explain]);
+
+impl Dispatch<'_> {
+    /// Sends the request to another node and passes its answer on.
+    pub(super) async fn there(
+        &mut self,
+        target: &Arc<Target>,
+        pick: &Pick,
+        guard: Outstanding<'_>,
+    ) -> Attempted {
+        // Dropped after the guard: when the other node sees the connection close, the request is
+        // not counted any more.
+        let mut link;
+        let guard = guard;
+        let head = loop {
+            let pooled = self.proxy.pool.take(&target.host);
+            let is_pooled = pooled.is_some();
+            let stream = match pooled {
+                Some(stream) => Ok(stream),
+                None => self.connect(&target.host).await,
+            };
+            link = match stream {
+                Ok(stream) => Link::Tcp(stream),
+                Err(fault) => return self.has_failed(target, fault),
+            };
+            match self.ask(&mut link, target, pick.must_queue).await {
+                Ok(head) => break head,
+                // It had closed in the meantime; the node itself may be well.
+                Err(Fault::NotSent) if is_pooled => self.lane.down.clear(),
+                Err(fault) => {
+                    tracing::debug!(node.name = &*target.name, ?fault, "no answer");
+                    self.lane.down.clear();
+                    self.lane.request.clear();
+                    return self.has_failed(target, fault);
+                }
+            }
+        };
+        let lines = &head.headers;
+        let load = lines.value(Known::Load, &self.lane.down).and_then(LoadRecord::parse);
+        let refused = lines.value(Known::Refused, &self.lane.down);
+        let outcome = refused.map_or(Outcome::Answered(head.status), |_| Outcome::Refused);
+        self.proxy.with_core(|core, now| {
+            core.outcome(now, target, outcome);
+            if let Some(load) = load {
+                core.heard(now, target.id, load);
+            }
+        });
+        if let Some(why) = refused {
+            let why: SmallVec<[u8; 16]> = why.into();
+            drop(guard);
+            self.give_back_refused(link, target, &head);
+            if why.as_slice() == b"draining" {
+                self.proxy.pool.forget(&target.host);
+            }
+            return self.was_refused(target, &why);
+        }
+        let (after, is_reusable) = self.pass(&mut link, &head, Some((target, pick)), None).await;
+        drop(guard);
+        if is_reusable && let Link::Tcp(stream) = link {
+            self.proxy.pool.put(&target.host, stream);
+        }
+        Attempted::Done(after)
+    }
+
+    /// Connects, unless the client leaves meanwhile.
+    pub(super) async fn connect(&mut self, authority: &str) -> Result<TcpStream, Fault> {
+        let limit = self.proxy.settings.connect_timeout;
+        let connecting = upstream::connect(authority, limit);
+        let done = self.upload.end();
+        match unless_gone(&mut self.lane.client, done, connecting).await {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(error)) => {
+                tracing::debug!(node.address = authority, %error, "no connection");
+                Err(Fault::NotSent)
+            }
+            None => Err(Fault::Gone),
+        }
+    }
+
+    /// One attempt on one connection.
+    async fn ask(
+        &mut self,
+        link: &mut Link,
+        target: &Target,
+        must_queue: bool,
+    ) -> Result<ResponseHead, Fault> {
+        let request = self.request;
+        let is_long = matches!(request.head.framing, Framing::Length(bytes)
+            if bytes > REPLAY_BYTES_MAX as u64);
+        // What cannot be sent twice is not sent before the node has taken the request.
+        let is_held = target.is_node && is_long && !request.head.expects_continue;
+        self.upload.begin(is_held);
+        let left = request.deadline_left();
+        let mut add: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
+        add.push((headers::HOP, b"1"));
+        add.push((headers::ORIGIN, self.proxy.origin.as_bytes()));
+        let mut drop = DROPPED;
+        if request.is_id_new {
+            drop = drop.with(Known::RequestId);
+            add.push((headers::REQUEST_ID, request.id.as_bytes()));
+        }
+        if must_queue {
+            add.push((headers::MUST_QUEUE, b"1"));
+        }
+        if let Some(left) = &left {
+            add.push((headers::DEADLINE, left.as_bytes()));
+        }
+        if is_held {
+            add.push(("expect", b"100-continue"));
+        }
+        let path = if target.path_prefix.is_empty() {
+            Path::Same
+        } else {
+            Path::Prefix(&target.path_prefix)
+        };
+        let edit = RequestEdit { authority: Some(&target.host), target: path, add: &add, drop };
+        self.lane.request.clear();
+        self.lane.down.clear();
+        write_request(&mut self.lane.request, &request.head, &self.lane.client.input, &edit);
+        let mut attempt = Attempt {
+            lane: self.lane,
+            link,
+            upload: &mut self.upload,
+            to: request.to(),
+            is_continue_due: &mut self.is_continue_due,
+            passes_interim: request.head.version == Version::Http11,
+            first_byte: self.proxy.settings.first_byte_timeout,
+            total: request.total,
+        };
+        attempt.head(death_of(self.proxy, target)).await
+    }
+
+    /// Keeps a connection on which a node refused, when all of the refusal is here.
+    fn give_back_refused(&mut self, link: Link, target: &Target, head: &ResponseHead) {
+        let down = &mut self.lane.down;
+        let rest = down.len() - head.length;
+        let is_whole = match head.framing {
+            Framing::None => rest == 0,
+            Framing::Length(bytes) => rest as u64 == bytes,
+            Framing::Chunked | Framing::UntilClose => false,
+        };
+        down.clear();
+        if is_whole
+            && head.keep_alive
+            && self.upload.is_sent()
+            && let Link::Tcp(stream) = link
+        {
+            self.proxy.pool.put(&target.host, stream);
+        }
+    }
+}
+
+/// Waits until the mesh holds a node dead. A process that was stopped keeps its connections and
+/// never answers; a node that has left finishes what it was sent.
+async fn death_of(proxy: &Proxy, target: &Target) {
+    let mut directory = proxy.directory.clone();
+    while target.is_node {
+        let snapshot = directory.snapshot();
+        let is_dead = snapshot.member(target.id).is_some_and(|member| {
+            member.state == State::Dead && member.generation >= target.generation
+        });
+        if is_dead {
+            return;
+        }
+        if directory.changed().await.is_none() {
+            break;
+        }
+    }
+    // A static peer, or the node is stopping; what it forwarded may still be answered.
+    std::future::pending::<()>().await;
+}
+
+/// Waits for something as long as the client is there; `None` when it left.
+pub(super) async fn unless_gone<T>(
+    client: &mut Client,
+    done: usize,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        client.poll_gone(context, done).map(|()| None)
+    })
+    .await
+}

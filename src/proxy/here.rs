@@ -1,0 +1,246 @@
+//! A request at this node: admitted, counted, and sent through the pipe to our own routes, or to
+//! the process that serves the agent.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::admission::{AgentLimit, Full, NotAdmitted, Permit};
+use super::dispatch::{After, Dispatch};
+use super::exchange::{Attempt, Fault};
+use super::forward::unless_gone;
+use super::http1::{
+    Known, KnownSet, RequestEdit, ResponseHead, Target as Path, Version, write_request,
+};
+use super::idempotency::Recorder;
+use super::link::Link;
+use super::local::Pipe;
+use super::refusal::Refusal;
+use super::request::Class;
+use crate::agent::{Offer, UpstreamUrl};
+use crate::api::Code;
+use crate::routing::headers;
+
+/// What another node or a client said to this node, and an upstream has no use for.
+const DROPPED: KnownSet =
+    KnownSet::of(&[Known::Hop, Known::Origin, Known::MustQueue, Known::Deadline, Known::Explain]);
+
+/// What a request does that finds this node full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// It goes elsewhere.
+    GoOn,
+    /// It waits.
+    Queue,
+}
+
+/// Why a request has no place.
+pub(super) enum NoPlace {
+    Full(Full),
+    Not(NotAdmitted),
+    Gone,
+}
+
+impl Dispatch<'_> {
+    /// Serves a request that is neither counted nor limited.
+    pub(super) async fn own(&mut self) -> After {
+        self.serve(None, None).await
+    }
+
+    /// Serves a request for an agent; `Err` when the node is full and the request may go elsewhere.
+    pub(super) async fn here(&mut self, offer: &Offer, when_full: WhenFull) -> Result<After, Full> {
+        let request = self.request;
+        // Those that wait are part of the load, too.
+        let _counted = self.proxy.local_load.enter(self.proxy.now(), request.origin);
+        let permit = match self.admit(offer, when_full).await {
+            Ok(permit) => permit,
+            Err(NoPlace::Full(full)) => return Err(full),
+            Err(NoPlace::Gone) => return Ok(After::Gone),
+            Err(NoPlace::Not(why)) => return Ok(self.refuse(&not_admitted(&request.agent, why))),
+        };
+        if request.class == Class::Run && request.head.headers.has(Known::IdempotencyKey) {
+            return Ok(self.keyed(offer, permit).await);
+        }
+        let _permit = permit;
+        Ok(self.serve(offer.upstream.as_ref(), None).await)
+    }
+
+    pub(super) async fn admit(
+        &mut self,
+        offer: &Offer,
+        when_full: WhenFull,
+    ) -> Result<Permit, NoPlace> {
+        let proxy = self.proxy;
+        let agent = AgentLimit { name: &self.request.agent, max_concurrent: offer.max_concurrent };
+        if when_full == WhenFull::GoOn {
+            return proxy.admission.try_enter(agent).map_err(NoPlace::Full);
+        }
+        let until = Instant::now() + proxy.settings.queue_timeout;
+        let until = self.request.total.map_or(until, |total| total.min(until));
+        let entering = proxy.admission.enter_queued(agent, until);
+        let done = self.upload.end();
+        match unless_gone(&mut self.lane.client, done, entering).await {
+            Some(entered) => entered.map_err(NoPlace::Not),
+            None => Err(NoPlace::Gone),
+        }
+    }
+
+    /// Sends the request to whoever answers on this node, and passes the answer on.
+    pub(super) async fn serve(
+        &mut self,
+        upstream: Option<&Arc<UpstreamUrl>>,
+        recorder: Option<Recorder>,
+    ) -> After {
+        let (mut link, head) = match upstream {
+            Some(url) => match self.ask_upstream(url).await {
+                Ok(answered) => answered,
+                Err(fault) => return self.failed_upstream(fault),
+            },
+            None => match self.ask_routes().await {
+                Ok(answered) => answered,
+                Err(fault) => return self.failed_here(fault),
+            },
+        };
+        let (after, is_reusable) = self.pass(&mut link, &head, None, recorder).await;
+        if is_reusable {
+            match (link, upstream) {
+                (Link::Pipe(pipe), _) => *self.pipe = Some(pipe),
+                (Link::Tcp(stream), Some(url)) => self.proxy.pool.put(&url.authority, stream),
+                (Link::Tcp(_), None) => {}
+            }
+        }
+        after
+    }
+
+    /// Our own routes. A pipe that has ended while it was idle is replaced.
+    async fn ask_routes(&mut self) -> Result<(Link, ResponseHead), Fault> {
+        let edit = RequestEdit::default();
+        if let Some(pipe) = self.pipe.take() {
+            let mut link = Link::Pipe(pipe);
+            match self.ask_here(&mut link, edit).await {
+                Ok(head) => return Ok((link, head)),
+                Err(Fault::NotSent) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut link = Link::Pipe(Pipe::open(&self.proxy.router, self.ends));
+        let head = self.ask_here(&mut link, edit).await?;
+        Ok((link, head))
+    }
+
+    /// The process that serves the agent.
+    async fn ask_upstream(&mut self, url: &UpstreamUrl) -> Result<(Link, ResponseHead), Fault> {
+        loop {
+            let pooled = self.proxy.pool.take(&url.authority);
+            let is_pooled = pooled.is_some();
+            let stream = match pooled {
+                Some(stream) => stream,
+                None => self.connect(&url.authority).await?,
+            };
+            let mut link = Link::Tcp(stream);
+            let edit = RequestEdit {
+                authority: Some(&url.authority),
+                target: Path::Path(&url.path),
+                drop: DROPPED,
+                ..RequestEdit::default()
+            };
+            match self.ask_here(&mut link, edit).await {
+                Ok(head) => return Ok((link, head)),
+                Err(Fault::NotSent) if is_pooled => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    async fn ask_here(
+        &mut self,
+        link: &mut Link,
+        edit: RequestEdit<'_>,
+    ) -> Result<ResponseHead, Fault> {
+        let request = self.request;
+        self.upload.begin(false);
+        let left = request.deadline_left();
+        let mut add: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
+        let mut drop = edit.drop;
+        if request.is_id_new {
+            drop = drop.with(Known::RequestId);
+            add.push((headers::REQUEST_ID, request.id.as_bytes()));
+        }
+        if let Some(left) = &left {
+            drop = drop.with(Known::Deadline);
+            add.push((headers::DEADLINE, left.as_bytes()));
+        }
+        let edit = RequestEdit { add: &add, drop, ..edit };
+        self.lane.request.clear();
+        self.lane.down.clear();
+        write_request(&mut self.lane.request, &request.head, &self.lane.client.input, &edit);
+        let mut attempt = Attempt {
+            lane: self.lane,
+            link,
+            upload: &mut self.upload,
+            to: request.to(),
+            is_continue_due: &mut self.is_continue_due,
+            passes_interim: request.head.version == Version::Http11,
+            first_byte: match request.class {
+                Class::Own => None,
+                Class::Run | Class::Socket | Class::Document => {
+                    self.proxy.settings.first_byte_timeout
+                }
+            },
+            total: request.total,
+        };
+        attempt.head(std::future::pending()).await
+    }
+
+    fn failed_here(&mut self, fault: Fault) -> After {
+        let refusal = match fault {
+            Fault::Gone => return After::Gone,
+            Fault::Body(fault) => self.bad_body(fault),
+            Fault::FirstByte | Fault::Total => self.too_late(fault),
+            Fault::NotSent | Fault::Broken | Fault::Died | Fault::BadAnswer(_) => {
+                tracing::error!(
+                    request.id = self.request.id,
+                    ?fault,
+                    "the node's own routes gave no answer; this is a defect, please report it"
+                );
+                Refusal::new(Code::Internal, "Internal Server Error")
+            }
+        };
+        self.refuse(&refusal)
+    }
+
+    fn failed_upstream(&mut self, fault: Fault) -> After {
+        let agent = &self.request.agent;
+        let refusal = match fault {
+            Fault::Gone => return After::Gone,
+            Fault::Body(fault) => self.bad_body(fault),
+            Fault::FirstByte | Fault::Total => self.too_late(fault),
+            Fault::BadAnswer(bad) => {
+                Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
+            }
+            Fault::NotSent => Refusal::bounced(
+                Code::UpstreamUnreachable,
+                "absent",
+                format!("Agent '{agent}': its process cannot be reached; nothing has run"),
+            ),
+            Fault::Broken | Fault::Died => Refusal::new(
+                Code::UpstreamConnectionLost,
+                format!("Agent '{agent}': the connection to its process broke; it may have run"),
+            ),
+        };
+        tracing::debug!(agent, ?fault, "no answer from the process of the agent");
+        self.refuse(&refusal)
+    }
+}
+
+pub(super) fn not_admitted(agent: &str, why: NotAdmitted) -> Refusal {
+    match why {
+        NotAdmitted::QueueFull => {
+            Refusal::new(Code::QueueFull, format!("Agent '{agent}': {why}; nothing has run"))
+        }
+        NotAdmitted::TimedOut => {
+            Refusal::new(Code::QueueTimeout, format!("Agent '{agent}': {why}; nothing has run"))
+        }
+    }
+}

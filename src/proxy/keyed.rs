@@ -1,0 +1,171 @@
+//! A run with an `Idempotency-Key` on the node that runs it: once, and the same answer for repeats.
+
+use std::fmt::Write;
+
+use bytes::BytesMut;
+use tokio::time::timeout;
+
+use super::admission::Permit;
+use super::client::BodyFault;
+use super::dispatch::{After, Dispatch};
+use super::forward::unless_gone;
+use super::here::{NoPlace, WhenFull, not_admitted};
+use super::http1::{Known, KnownSet, Persist, ResponseHead, ToRequest};
+use super::idempotency::{Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
+use super::refusal::Refusal;
+use super::settings::BODY_IDLE_MAX;
+use crate::agent::Offer;
+use crate::api::Code;
+use crate::routing::headers;
+
+/// What belongs to one answer, or to one way of giving it.
+const NOT_KEPT: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Upgrade,
+    Known::Te,
+    Known::Trailer,
+    Known::TransferEncoding,
+    Known::ContentLength,
+    Known::RequestId,
+    Known::Load,
+    Known::OrcaLoad,
+    Known::Refused,
+    Known::Why,
+    Known::Replayed,
+]);
+
+impl Dispatch<'_> {
+    /// Runs, or gives the answer of the run that had this key.
+    pub(super) async fn keyed(&mut self, offer: &Offer, permit: Permit) -> After {
+        let fingerprint = match self.fingerprint().await {
+            Ok(fingerprint) => fingerprint,
+            Err(after) => return after,
+        };
+        let input = &self.lane.client.input;
+        let text = self.request.head.headers.value(Known::IdempotencyKey, input);
+        let key = match Key::new(&self.request.agent, text.unwrap_or_default()) {
+            Ok(key) => key,
+            Err(bad) => return self.refuse(&Refusal::new(Code::BadRequest, bad.to_string())),
+        };
+        let mut permit = Some(permit);
+        loop {
+            match self.proxy.results.begin(key.clone(), fingerprint) {
+                Begin::First(recorder) => {
+                    if permit.is_none() {
+                        match self.admit(offer, WhenFull::Queue).await {
+                            Ok(again) => permit = Some(again),
+                            Err(NoPlace::Gone | NoPlace::Full(_)) => return After::Gone,
+                            Err(NoPlace::Not(why)) => {
+                                let refusal = not_admitted(&self.request.agent, why);
+                                return self.refuse(&refusal);
+                            }
+                        }
+                    }
+                    let after = self.serve(offer.upstream.as_ref(), Some(recorder)).await;
+                    drop(permit);
+                    return after;
+                }
+                Begin::Replay(stored) => return self.replay(&stored),
+                Begin::Running(running) => {
+                    // Whoever waits for another's run needs no place.
+                    drop(permit.take());
+                    let done = self.upload.end();
+                    match unless_gone(&mut self.lane.client, done, running.ended()).await {
+                        None => return After::Gone,
+                        Some(Ended::Answer(stored)) => return self.replay(&stored),
+                        Some(Ended::NotKept) => return self.refuse(&not_kept()),
+                        Some(Ended::Abandoned) => {}
+                    }
+                }
+                Begin::NotKept => return self.refuse(&not_kept()),
+                Begin::Mismatch => {
+                    let detail = "The idempotency key was used for another request before";
+                    return self.refuse(&Refusal::new(Code::IdempotencyKeyReused, detail));
+                }
+            }
+        }
+    }
+
+    /// What the request asks: its path with the query, and its body, for which all of it has to
+    /// come first.
+    async fn fingerprint(&mut self) -> Result<Fingerprint, After> {
+        if !self.upload.is_read() && std::mem::take(&mut self.is_continue_due) {
+            self.lane.reply.extend_from_slice(super::http1::CONTINUE);
+        }
+        while !self.upload.is_read() {
+            let more = self.lane.read_more();
+            match timeout(BODY_IDLE_MAX, more).await {
+                Ok(true) => {}
+                Ok(false) => return Err(After::Gone),
+                Err(_) => return Err(self.refuse(&self.bad_body(BodyFault::Slow))),
+            }
+            if let Err(fault) = self.upload.track(&self.lane.client.input) {
+                return Err(self.refuse(&self.bad_body(fault)));
+            }
+        }
+        let input = &self.lane.client.input;
+        let mut fingerprinter = Fingerprinter::new();
+        fingerprinter.update(self.request.head.path(input));
+        fingerprinter.update(b"?");
+        fingerprinter.update(self.request.head.query(input).unwrap_or_default());
+        fingerprinter.update(b"\n");
+        fingerprinter.update(self.upload.body(input).expect("all of the body has been read"));
+        Ok(fingerprinter.finish())
+    }
+
+    /// Gives a kept answer.
+    fn replay(&mut self, stored: &Stored) -> After {
+        let persist = self.persist();
+        let out: &mut BytesMut = &mut self.lane.reply;
+        let (status, length, id) = (stored.status, stored.body.len(), &self.request.id);
+        write!(out, "HTTP/1.1 {status} \r\n").expect("a buffer grows");
+        out.extend_from_slice(&stored.head);
+        write!(
+            out,
+            "{}: {id}\r\n{}: 1\r\ncontent-length: {length}\r\n",
+            headers::REQUEST_ID,
+            headers::REPLAYED
+        )
+        .expect("a buffer grows");
+        match persist {
+            Persist::Silent => {}
+            Persist::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+            Persist::Close => out.extend_from_slice(b"connection: close\r\n"),
+        }
+        out.extend_from_slice(b"\r\n");
+        if self.request.to() == ToRequest::Other {
+            out.extend_from_slice(&stored.body);
+        }
+        self.upload.finish(&mut self.lane.client);
+        if persist == Persist::Close { After::Close } else { After::Next }
+    }
+}
+
+/// Records the head of an answer: the lines that are given again.
+pub(super) fn record_head(
+    recorder: &mut Recorder,
+    head: &ResponseHead,
+    buffer: &[u8],
+    add: &[(&str, &[u8])],
+) {
+    let mut lines = Vec::new();
+    let kept = head.headers.iter().filter(|line| !NOT_KEPT.has(line.known));
+    let kept = kept.map(|line| (line.name.of(buffer), line.value.of(buffer)));
+    let added = add
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), *value))
+        .filter(|(name, _)| !NOT_KEPT.has(Known::of(name)));
+    for (name, value) in kept.chain(added) {
+        for part in [name, b": ", value, b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    }
+    recorder.head(head.status, &lines);
+}
+
+fn not_kept() -> Refusal {
+    let detail = "A request with this idempotency key has run; its answer was too long to be kept";
+    Refusal::new(Code::ResultNotKept, detail)
+}

@@ -1,0 +1,123 @@
+//! Answers of the data plane itself: errors in the one shape of the API, and the last event of a
+//! stream that broke off.
+
+use bytes::BytesMut;
+use serde_json::Value;
+use smallvec::SmallVec;
+
+use super::http1::{OwnResponse, Persist, ToRequest, write_own_response};
+use crate::api::Code;
+use crate::api::types::ErrorBody;
+use crate::routing::{Nobody, headers};
+
+/// Seconds after which a client may try again that found everything full.
+const RETRY_AFTER: &[u8] = b"1";
+
+/// The headers by which pages of any origin may read an answer.
+pub(super) const CORS: [(&str, &[u8]); 2] = [
+    ("access-control-allow-origin", b"*"),
+    ("access-control-expose-headers", b"x-request-id,x-astromesh-node"),
+];
+
+/// Why a request gets an error instead of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: Code,
+    pub(super) detail: String,
+    /// Said to a node that forwarded the request: nothing has happened, take another.
+    pub(super) refused: Option<&'static str>,
+}
+
+/// What else an error says, besides the error.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) request_id: &'a str,
+    pub(super) persist: Persist,
+    pub(super) to: ToRequest,
+    pub(super) add: &'a [(&'a str, &'a [u8])],
+}
+
+impl Refusal {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), refused: None }
+    }
+
+    /// Of a request that another node sent and may take elsewhere.
+    pub(super) fn bounced(code: Code, why: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), refused: Some(why) }
+    }
+
+    /// No node is there for the agent, or none is left.
+    pub(super) fn nobody(agent: &str, nobody: Nobody, tried: usize, was_sent: bool) -> Self {
+        match nobody {
+            Nobody::UnknownAgent => {
+                Self::new(Code::AgentNotFound, format!("Agent '{agent}' not found"))
+            }
+            Nobody::NoAliveNode => {
+                Self::new(Code::AgentUnavailable, format!("Agent '{agent}': {nobody}"))
+            }
+            Nobody::AllTried if was_sent => Self::interrupted(agent, tried),
+            Nobody::AllTried => Self::unreachable(agent, tried),
+        }
+    }
+
+    /// None of the nodes could be reached.
+    pub(super) fn unreachable(agent: &str, tried: usize) -> Self {
+        let detail = format!(
+            "Agent '{agent}': no node that runs the agent could be reached ({tried} tried); nothing \
+             has run"
+        );
+        Self::new(Code::NodesUnreachable, detail)
+    }
+
+    /// The request was sent and there is no answer.
+    pub(super) fn interrupted(agent: &str, tried: usize) -> Self {
+        let detail = format!(
+            "Agent '{agent}': the connection to the node broke before it answered ({tried} tried); \
+             it may have run"
+        );
+        Self::new(Code::NodeConnectionLost, detail)
+    }
+
+    /// Writes the answer.
+    pub(super) fn write(&self, out: &mut BytesMut, around: &Around<'_>) {
+        let body = self.body(around.request_id);
+        let mut lines: SmallVec<[(&str, &[u8]); 10]> = SmallVec::new();
+        lines.push(("content-type", b"application/json"));
+        lines.push((headers::REQUEST_ID, around.request_id.as_bytes()));
+        lines.extend(CORS);
+        if let Some(refused) = self.refused {
+            lines.push((headers::REFUSED, refused.as_bytes()));
+        }
+        if matches!(self.code, Code::QueueFull | Code::QueueTimeout | Code::NodeFull) {
+            lines.push(("retry-after", RETRY_AFTER));
+        }
+        lines.extend_from_slice(around.add);
+        let response = OwnResponse {
+            status: self.code.status().as_u16(),
+            headers: &lines,
+            body: &body,
+            persist: around.persist,
+            to: around.to,
+        };
+        write_own_response(out, &response);
+    }
+
+    /// The last event of a stream that broke off.
+    pub(super) fn event(&self, request_id: &str) -> Vec<u8> {
+        // The empty line ends an event that was cut.
+        let mut event = b"\n\nevent: error\ndata: ".to_vec();
+        event.extend_from_slice(&self.body(request_id));
+        event.extend_from_slice(b"\n\n");
+        event
+    }
+
+    fn body(&self, request_id: &str) -> Vec<u8> {
+        let body = ErrorBody {
+            detail: Value::String(self.detail.clone()),
+            code: self.code.name().to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        serde_json::to_vec(&body).expect("texts are JSON")
+    }
+}

@@ -1,0 +1,198 @@
+//! Connections to other nodes, static peers and upstream agents, and the idle ones among them.
+//!
+//! Owns connecting, and a pool by authority: last in, first out, so that those not needed grow old
+//! and are closed. A pooled connection is looked at before it is used; one that was closed
+//! meanwhile is dropped. Knows nothing of HTTP.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// Less than the time after which servers close an idle connection (a node after 10 s, common ones
+/// after 5 s), so that requests do not meet connections that are just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Idle connections kept for one authority.
+const IDLE_PER_AUTHORITY_MAX: usize = 1024;
+/// Idle connections kept in all: together with those of clients below the limit of the service
+/// unit on file descriptors.
+const IDLE_MAX: usize = 4096;
+/// Where a URL without a port points to.
+const HTTP_PORT: u16 = 80;
+/// With three probes 5 s apart, a host that vanished is noticed within 25 s of silence.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(10))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
+
+/// The idle connections; see the module.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    by_authority: HashMap<Box<str>, Vec<Entry>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stream: TcpStream,
+    since: Instant,
+}
+
+impl Pool {
+    /// A connection that is idle, young and still open.
+    pub(super) fn take(&self, authority: &str) -> Option<TcpStream> {
+        let now = Instant::now();
+        let mut idle = self.lock();
+        let idle = &mut *idle;
+        let entries = idle.by_authority.get_mut(authority)?;
+        while let Some(entry) = entries.pop() {
+            idle.count -= 1;
+            if now.duration_since(entry.since) < IDLE_TIMEOUT && is_open(&entry.stream) {
+                return Some(entry.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection on which an answer has ended, if there is room.
+    pub(super) fn put(&self, authority: &str, stream: TcpStream) {
+        let mut idle = self.lock();
+        if idle.count >= IDLE_MAX {
+            return;
+        }
+        if !idle.by_authority.contains_key(authority) {
+            idle.by_authority.insert(authority.into(), Vec::new());
+        }
+        let entries = idle.by_authority.get_mut(authority).expect("it was put there");
+        if entries.len() < IDLE_PER_AUTHORITY_MAX {
+            entries.push(Entry { stream, since: Instant::now() });
+            idle.count += 1;
+        }
+    }
+
+    /// Closes the connections to one authority: whoever listens there is going.
+    pub(super) fn forget(&self, authority: &str) {
+        let mut idle = self.lock();
+        if let Some(entries) = idle.by_authority.remove(authority) {
+            idle.count -= entries.len();
+        }
+    }
+
+    /// Closes connections that nobody has used for too long, once in a while, for ever.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(IDLE_TIMEOUT).await;
+            let mut idle = self.lock();
+            let now = Instant::now();
+            for entries in idle.by_authority.values_mut() {
+                // The oldest are in front.
+                let old = entries
+                    .partition_point(|entry| now.duration_since(entry.since) >= IDLE_TIMEOUT);
+                drop(entries.drain(..old));
+            }
+            idle.by_authority.retain(|_, entries| !entries.is_empty());
+            idle.count = idle.by_authority.values().map(Vec::len).sum();
+        }
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.lock().count
+    }
+
+    /// A poisoned lock is taken all the same: each entry is valid by itself.
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether nothing has come, neither an end nor bytes that nobody asked for. Costs no system call
+/// unless something did.
+fn is_open(stream: &TcpStream) -> bool {
+    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Connects to `host:port`, or `host` for port 80.
+///
+/// # Errors
+/// Nobody listens there, the name is not known, or it took longer than `limit`.
+pub(super) async fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
+    let connecting = async {
+        match authority.parse::<SocketAddr>() {
+            Ok(address) => TcpStream::connect(address).await,
+            Err(_) if has_port(authority) => TcpStream::connect(authority).await,
+            Err(_) => TcpStream::connect((authority.trim_matches(['[', ']']), HTTP_PORT)).await,
+        }
+    };
+    let stream = timeout(limit, connecting).await??;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+    Ok(stream)
+}
+
+/// Whether an authority names its port: an IPv6 address has colons, too, but ends in a bracket.
+fn has_port(authority: &str) -> bool {
+    authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let connecting = connect(&authority, Duration::from_secs(9));
+        let (ours, theirs) = tokio::join!(connecting, listener.accept());
+        (ours.unwrap(), theirs.unwrap().0, authority)
+    }
+
+    #[tokio::test]
+    async fn an_open_connection_is_taken_once() {
+        let (ours, _theirs, authority) = pair().await;
+        let pool = Pool::default();
+        pool.put(&authority, ours);
+        assert_eq!(pool.count(), 1);
+        assert!(pool.take(&authority).is_some());
+        assert!(pool.take(&authority).is_none());
+        assert_eq!(pool.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_or_spoke_out_of_turn_is_not_taken() {
+        let pool = Pool::default();
+        let (ours, theirs, authority) = pair().await;
+        drop(theirs);
+        ours.readable().await.unwrap();
+        pool.put(&authority, ours);
+        assert!(pool.take(&authority).is_none());
+        let (ours, mut theirs, authority) = pair().await;
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        ours.readable().await.unwrap();
+        pool.put(&authority, ours);
+        assert!(pool.take(&authority).is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_to_a_node_that_goes_are_forgotten() {
+        let (ours, _theirs, authority) = pair().await;
+        let pool = Pool::default();
+        pool.put(&authority, ours);
+        pool.forget(&authority);
+        assert!(pool.take(&authority).is_none());
+        assert_eq!(pool.count(), 0);
+    }
+}
