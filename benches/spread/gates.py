@@ -295,7 +295,8 @@ def overload(options):
         raise Failed(f"nothing was served: {dict(Counter(row.what for row in rows))}")
     # What the slots can do with work that takes as long as it really took.
     capacity = slots / (sum(one.ended - one.started for one in finished) / len(finished))
-    begin, end = rows[0].due + 1, max(row.due for row in rows)
+    due = [row.due for row in rows]
+    begin, end = min(due) + 1, max(due)
     good = sum(row.what == "200" and begin <= row.done < end for row in rows)
     goodput = good / (end - begin) / capacity
     kinds = Counter(row.what for row in rows)
