@@ -19,7 +19,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOAD = HERE / "load" / "target" / "release" / "bench-load"
 LOAD_BUILD = "cargo build --release --manifest-path benches/proxies/load/Cargo.toml"
+LOAD_SOURCES = ("benches/proxies/load",)
 DAEMON_BUILD = "cargo build --release --bin astromeshd"
+DAEMON_SOURCES = ("Cargo.toml", "Cargo.lock", "src", "swim", "wire")
 
 READY_SECONDS = 60
 POLL_SECONDS = 0.02
@@ -220,10 +222,10 @@ def tree_version():
 
 def warn_of_old_builds(programs):
     """A figure of yesterday's build is worse than none."""
-    commit = output_of("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
-    for program, build in programs:
+    for program, build, *sources in programs:
+        commit = output_of("git", "-C", str(ROOT), "log", "-1", "--format=%ct", "--", *sources)
         if commit and program.exists() and program.stat().st_mtime < int(commit):
-            say(f"warning: {program} is older than the last commit: {build}")
+            say(f"warning: {program} is older than its last commit: {build}")
 
 
 def write_json(path, document):

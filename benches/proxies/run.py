@@ -20,8 +20,10 @@ from pathlib import Path
 import report
 from processes import (
     DAEMON_BUILD,
+    DAEMON_SOURCES,
     LOAD,
     LOAD_BUILD,
+    LOAD_SOURCES,
     Failed,
     machine,
     say,
@@ -120,9 +122,9 @@ def main():
         "records": [],
         "errors": [],
     }
-    programs = [(LOAD, LOAD_BUILD)]
+    programs = [(LOAD, LOAD_BUILD, *LOAD_SOURCES)]
     if "astromesh" in given.systems:
-        programs.append((PROXIES["astromesh"].program(), DAEMON_BUILD))
+        programs.append((PROXIES["astromesh"].program(), DAEMON_BUILD, *DAEMON_SOURCES))
     warn_of_old_builds(programs)
     say(f"about {expected_minutes(given.scenarios, options):.0f} minutes")
     stopped = False

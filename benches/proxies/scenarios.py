@@ -198,7 +198,7 @@ def kill_one(options, name, method):
         address = stage.start(name, **logging(options, name))
         command = load(
             *("closed", "--target", address, "--connections", KILL_CONNECTIONS),
-            *("--seconds", KILL_RUN_SECONDS, "--method", method),
+            *("--seconds", KILL_RUN_SECONDS, "--method", method, "--ramp-ms", delay_ms),
             *("--path", RUN if method == "post" else DOCUMENT),
         )
         client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ import random
 import statistics
 from dataclasses import dataclass
 
-# Times of a language model: log-normal, median 2 s and mean 4 s, cut to 0.1 to 60 s; here by any mean.
+# Times of a language model: log-normal, median 2 s and mean 4 s, cut to 0.1 to 60 s; here scaled.
 SIGMA = 1.2
 MEAN_OF_MEDIAN = 2.0
 CUT = (0.05, 30)

@@ -23,8 +23,10 @@ from gates import SCENARIOS, Options
 from mesh import DAEMON
 from processes import (
     DAEMON_BUILD,
+    DAEMON_SOURCES,
     LOAD,
     LOAD_BUILD,
+    LOAD_SOURCES,
     Failed,
     machine,
     say,
@@ -108,7 +110,9 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    warn_of_old_builds([(LOAD, LOAD_BUILD), (DAEMON, DAEMON_BUILD)])
+    warn_of_old_builds(
+        [(LOAD, LOAD_BUILD, *LOAD_SOURCES), (DAEMON, DAEMON_BUILD, *DAEMON_SOURCES)]
+    )
     document = {
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),

@@ -159,9 +159,11 @@ async fn work(stream: &mut TcpStream, wish: &Wish, behaviour: &Behaviour) -> io:
     }
     if !wish.work.is_zero() {
         let until = Instant::now() + wish.work;
+        // Whose client is gone when its work ends has not finished.
         tokio::select! {
-            () = sleep_until(until) => {}
+            biased;
             error = client_gone(stream) => return Err(error),
+            () = sleep_until(until) => {}
         }
     }
     let bytes = if wish.is_post { &behaviour.answer } else { &behaviour.document };
@@ -186,8 +188,9 @@ async fn send_events(stream: &mut TcpStream, wish: &Wish) -> io::Result<()> {
         if number < wish.events {
             due += wish.gap;
             tokio::select! {
-                () = sleep_until(due) => {}
+                biased;
                 error = client_gone(stream) => return Err(error),
+                () = sleep_until(due) => {}
             }
         }
     }

@@ -68,7 +68,8 @@ impl Connection {
     /// Whether the server still keeps it, as far as one can see from here.
     pub fn is_open(&self) -> bool {
         let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        let seen = self.stream.try_read(&mut byte);
+        matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// One request and its whole answer. `on_part` gets the content of each chunk, or what each

@@ -1,10 +1,13 @@
 //! A number of connections, each with one request after the other.
 //!
 //! `bench-load closed --target ADDR[,ADDR] --connections C (--seconds S | --requests N) QUESTION
-//! [--key-prefix P] [--timeout-ms N]`, and what a question is says `client::Question`. Prints one
-//! JSON object: answers by status, faults by kind, each failure with its times, latencies, and for
-//! streams the time to the first event, the age of the later ones and how they were framed. A SIGTERM
-//! lets it end the requests it has, and no others.
+//! [--key-prefix P] [--timeout-ms N] [--ramp-ms N]`, and what a question is says
+//! `client::Question`. The connections begin one after the other within `--ramp-ms`. A SIGTERM lets
+//! it end the requests it has, and no others.
+//!
+//! Prints one JSON object: answers by status, faults by kind, each failure with its times,
+//! latencies, and for streams the time to the first event, the age of the later ones and how they
+//! were framed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,6 +31,7 @@ struct Load {
     until_us: u64,
     key_prefix: Option<String>,
     timeout: Duration,
+    ramp: Duration,
     is_ending: AtomicBool,
 }
 
@@ -62,6 +66,7 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Error> {
     let seconds: f64 = arguments.number("seconds", 0.0)?;
     let requests: u64 = arguments.number("requests", 0)?;
     let timeout = Duration::from_millis(arguments.number("timeout-ms", 5_000)?);
+    let ramp = Duration::from_millis(arguments.number("ramp-ms", 0)?);
     let key_prefix = arguments.take("key-prefix");
     let question = Question::take(&mut arguments)?;
     arguments.finish()?;
@@ -78,6 +83,7 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Error> {
         until_us,
         key_prefix,
         timeout,
+        ramp,
         is_ending: AtomicBool::new(false),
     }));
     let mut ending = signal(SignalKind::terminate())?;
@@ -99,6 +105,7 @@ pub async fn run(mut arguments: Arguments) -> Result<(), Error> {
 async fn keep_busy(load: &'static Load, number: usize) -> Seen {
     let target = load.targets[number % load.targets.len()];
     let mut seen = Seen::default();
+    sleep(load.ramp * number as u32 / load.connections as u32).await;
     let mut kept: Option<Connection> = None;
     let mut count = 0;
     let is_wanted = |count| count < load.requests_each && now_us() < load.until_us;
@@ -149,9 +156,10 @@ async fn keep_busy(load: &'static Load, number: usize) -> Seen {
         if what == "error_event" {
             *seen.faults.entry("error_event").or_default() += 1;
         }
+        let said = if parts.first_us.is_some() { &parts.last } else { &body };
         seen.failures.push(json!({
             "id": id, "key": key, "sent_us": sent_us, "done_us": done_us, "what": what,
-            "body": String::from_utf8_lossy(if parts.first_us.is_some() { &parts.last } else { &body }),
+            "body": String::from_utf8_lossy(said),
         }));
     }
     seen
