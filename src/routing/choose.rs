@@ -3,12 +3,14 @@
 //! Owns what makes one candidate better than another. Allocates nothing, and looks at each
 //! candidate once.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use astromesh_wire::NodeId;
 
 use super::affinity::{hash_of, preference};
-use super::table::{Mark, Mood, Node, Slot, Table, Tier, inverse_capacity};
+use super::sample::Sample;
+use super::table::{Mark, Mood, Slot, Table, Tier, inverse_capacity};
 use super::terms::Here;
 use super::tuning::{AFFINITY_SLACK, AFFINITY_SPREAD, EJECTED_PERCENT_MAX};
 
@@ -103,31 +105,37 @@ fn cost(load: u32, inverse_capacity: f32) -> f32 {
 }
 
 impl Field<'_> {
-    /// The least loaded of `sample` candidates, drawn at random without putting any back, and of
-    /// this node, whose load is always known. Candidates that are not well are looked at beside
-    /// these and do not fill the sample.
-    pub(super) fn least(&mut self, sample: usize) -> Option<Best> {
+    /// The least loaded of a sample, drawn at random without putting any back, and of this node,
+    /// whose load is always known.
+    pub(super) fn least(&mut self, sample: Sample) -> Option<Best> {
         let mut contest = Contest::default();
         self.show_local(&mut contest, Mark::Unmet);
-        let is_all = sample >= self.candidates.len();
+        let all = self.candidates.len();
+        self.show_some(&mut contest, 0..sample.told_end.min(all), sample.told);
+        self.show_some(&mut contest, sample.told_end.min(all)..all, sample.untold);
+        contest.best()
+    }
+
+    /// Shows so many of the candidates in `range`. Those that are not well are looked at beside
+    /// these and do not count.
+    fn show_some(&mut self, contest: &mut Contest, range: Range<usize>, count: usize) {
+        let is_all = count >= range.len();
         let mut seen = 0;
-        for position in 0..self.candidates.len() {
+        for position in range.clone() {
+            if seen == count {
+                break;
+            }
             if !is_all {
-                self.draw(position);
+                self.draw(position..range.end);
             }
             let slot = self.candidates[position];
             let node = self.table.node(slot);
-            if self.table.marked(node) != Mark::Unmet {
-                continue;
-            }
-            let tier = node.tier(self.now, self.mood);
-            self.show(&mut contest, slot, node, tier);
-            seen += usize::from(tier == Tier::Alive);
-            if seen == sample {
-                break;
+            if self.table.marked(node) == Mark::Unmet {
+                let tier = node.tier(self.now, self.mood);
+                self.show(contest, slot, tier, node.cost(self.now));
+                seen += usize::from(tier == Tier::Alive);
             }
         }
-        contest.best()
     }
 
     /// The node to queue a request that others refused: the least loaded of those, whose numbers
@@ -144,7 +152,7 @@ impl Field<'_> {
             if drawn == others {
                 break;
             }
-            self.draw(position);
+            self.draw(position..self.candidates.len());
             drawn += usize::from(self.show_if(&mut contest, position, Mark::Unmet));
         }
         contest.best()
@@ -211,8 +219,7 @@ impl Field<'_> {
     }
 
     #[inline]
-    fn show(&mut self, contest: &mut Contest, slot: Slot, node: &Node, tier: Tier) {
-        let cost = cost(node.load(), node.inverse_capacity(self.now));
+    fn show(&mut self, contest: &mut Contest, slot: Slot, tier: Tier, cost: f32) {
         contest.show(Choice::Remote(slot), tier, cost, self.random);
     }
 
@@ -223,16 +230,15 @@ impl Field<'_> {
         let tier = node.tier(self.now, self.mood);
         let is_shown = self.table.marked(node) == mark && tier == Tier::Alive;
         if is_shown {
-            self.show(contest, slot, node, tier);
+            self.show(contest, slot, tier, node.cost(self.now));
         }
         is_shown
     }
 
-    /// Puts one of the candidates from here on, drawn at random, to this position.
+    /// Puts one of the candidates in `range`, drawn at random, to its start.
     #[inline]
-    fn draw(&mut self, position: usize) {
-        let other = self.random.usize(position..self.candidates.len());
-        self.candidates.swap(position, other);
+    fn draw(&mut self, range: Range<usize>) {
+        self.candidates.swap(range.start, self.random.usize(range));
     }
 }
 

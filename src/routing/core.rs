@@ -15,6 +15,7 @@ use super::index::Index;
 use super::peers::{Peers, take_turn};
 use super::record::LoadRecord;
 use super::retry::{RetryBudget, Verdict};
+use super::sample::Sample;
 use super::table::{Mark, Mood, Table, Tier};
 use super::target::{self, StaticPeer, Target};
 use super::terms::{Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
@@ -68,8 +69,8 @@ enum Rule {
 
 /// How nodes are compared.
 enum Way<'a> {
-    /// By their load, so many at a time.
-    Load { sample: usize },
+    /// By their load, so many of them.
+    Load { sample: Sample },
     /// One after the other.
     Turns { next: &'a mut usize },
 }
@@ -140,10 +141,10 @@ impl Core {
         let (candidates, way) = if peers.slots.is_empty() {
             match agent {
                 Some(agent) => {
-                    let sample = agent.sample.get(now, table, &agent.candidates, members);
+                    let sample = agent.sampling.get(now, table, &mut agent.candidates, members);
                     (agent.candidates.as_mut_slice(), Way::Load { sample })
                 }
-                None => (&mut [][..], Way::Load { sample: 0 }),
+                None => (&mut [][..], Way::Load { sample: Sample::default() }),
             }
         } else {
             (peers.slots.as_mut_slice(), Way::Turns { next: &mut peers.next })
@@ -218,7 +219,7 @@ impl Core {
     pub fn request_began(&mut self, now: Duration, agent: &str) {
         self.budget.request_began();
         if let Some(agent) = self.index.get(agent) {
-            agent.sample.request_began(now);
+            agent.sampling.request_began(now);
         }
     }
 
@@ -329,7 +330,7 @@ fn usual(
             if let Some(best) = session.and_then(|session| field.preferred(session)) {
                 return Some((best, Rule::Affinity));
             }
-            let is_all = *sample >= field.candidates.len();
+            let is_all = sample.told + sample.untold >= field.candidates.len();
             let rule = if is_all { Rule::Least } else { Rule::Sample };
             field.least(*sample).map(|best| (best, rule))
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustc_hash::FxBuildHasher;
 
 use super::record::LoadRecord;
-use super::sample::SampleSize;
+use super::sample::Sampling;
 use super::table::{Slot, Table};
 use super::target::Target;
 use crate::directory::{Member, Snapshot};
@@ -26,7 +26,7 @@ pub(super) struct Index {
 pub(super) struct Agent {
     /// Members that have it and take part in the mesh, in no order that means anything.
     pub(super) candidates: Vec<Slot>,
-    pub(super) sample: SampleSize,
+    pub(super) sampling: Sampling,
     /// Members that have it, dead and left ones included.
     listed: usize,
 }
@@ -124,7 +124,7 @@ impl Index {
                 None => self.agents.entry(name.as_str().into()).or_default(),
             };
             agent.listed += 1;
-            agent.sample.forget();
+            agent.sampling.forget();
             if member.is_live() {
                 agent.candidates.push(slot);
             }
@@ -141,7 +141,7 @@ impl Index {
         for name in &member.agents {
             let Some(agent) = self.agents.get_mut(name.as_str()) else { continue };
             agent.listed -= 1;
-            agent.sample.forget();
+            agent.sampling.forget();
             if let Some(position) = agent.candidates.iter().position(|held| *held == slot) {
                 agent.candidates.swap_remove(position);
             }

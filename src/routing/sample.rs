@@ -1,24 +1,38 @@
-//! How many candidates to compare, from how old what is known of them is.
+//! Which part of the candidates to compare, and how far to believe them, from how old what is known
+//! of them is.
 //!
 //! With fresh information the least loaded of all is the best choice. With old information it is
 //! one of the worst, since every gateway sends everything there until the next news: then it is
 //! better to compare a few at random (Mitzenmacher 2000, Dahlin 2000). Owns the rate of requests
-//! for one agent and the size of the sample that follows. Reads no clock.
+//! for one agent and the sample that follows. Reads no clock.
 
 use std::time::Duration;
 
 use super::table::{Slot, Table};
-use super::tuning::{BEACON_INTERVAL, BEACONS_PER_SECOND, RATE_TIME, SAMPLE_MIN, SAMPLE_REFRESH};
+use super::tuning::{
+    BEACON_INTERVAL, BEACONS_PER_SECOND, FADING, MEETING, RATE_TIME, SAMPLE_MIN, SAMPLE_REFRESH,
+};
 
-/// The size of the sample for one agent.
+/// What of the candidates is compared. Those that tell their changes lie before the others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sample {
+    /// How many of those that tell their changes to compare.
+    pub(super) told: usize,
+    /// Where they end.
+    pub(super) told_end: usize,
+    /// How many of the others to compare.
+    pub(super) untold: usize,
+}
+
+/// The sample for one agent.
 #[derive(Debug, Default)]
-pub(super) struct SampleSize {
+pub(super) struct Sampling {
     rate: Rate,
-    size: usize,
+    sample: Sample,
     holds_until: Duration,
 }
 
-impl SampleSize {
+impl Sampling {
     /// A request for the agent came in here.
     pub(super) fn request_began(&mut self, now: Duration) {
         self.rate.count(now);
@@ -29,45 +43,90 @@ impl SampleSize {
         self.holds_until = Duration::ZERO;
     }
 
-    /// How many of the candidates to compare; `members` is the number of nodes in the mesh.
+    /// What of the candidates to compare; puts them in order. `members` is the number of nodes in
+    /// the mesh.
     pub(super) fn get(
         &mut self,
         now: Duration,
-        table: &Table,
-        candidates: &[Slot],
+        table: &mut Table,
+        candidates: &mut [Slot],
         members: usize,
-    ) -> usize {
+    ) -> Sample {
         if now >= self.holds_until {
-            self.size = self.work_out(now, table, candidates, members);
+            self.sample = self.work_out(now, table, candidates, members);
             self.holds_until = now + SAMPLE_REFRESH;
         }
-        self.size
+        self.sample
     }
 
-    fn work_out(&self, now: Duration, table: &Table, candidates: &[Slot], members: usize) -> usize {
-        let interval = beacon_interval(members);
-        let mut staleness = Duration::ZERO;
-        let (mut own, mut others) = (0_u64, 0_u64);
-        for slot in candidates {
-            let node = table.node(*slot);
-            staleness += node.staleness(now, interval);
-            own += u64::from(node.outstanding());
-            others += u64::from(node.others());
+    fn work_out(
+        &self,
+        now: Duration,
+        table: &mut Table,
+        candidates: &mut [Slot],
+        members: usize,
+    ) -> Sample {
+        let told_age_s = beacon_interval(members).as_secs_f32();
+        let (mut told, mut untold) = (Group::default(), Group::default());
+        let (mut own, mut others, mut others_fill) = (0, 0, 0.0);
+        for position in 0..candidates.len() {
+            let node = table.node(candidates[position]);
+            own += node.outstanding();
+            others += node.others();
+            others_fill += node.others_fill();
+            if node.tells_changes(now) {
+                candidates.swap(told.count, position);
+                told.add(node.age_s(now).min(told_age_s));
+            } else {
+                untold.add(node.age_s(now));
+            }
         }
-        if candidates.is_empty() {
-            return 0;
-        }
-        let age = staleness.as_secs_f64() / candidates.len() as f64;
+        let all = candidates.len();
+        let rate = self.rate.per_second(now);
         // By Little's law rates are as counts, if the requests of others take as long as ours. Only
         // what others send counts: our own part of the load is never old.
-        let times = (others as f64 / (own as f64 + 1.0)).min(members as f64);
-        size(candidates.len(), self.rate.per_second(now) * times * age)
+        let end_rate = rate / (f64::from(own) + 1.0);
+        let others_rate = (end_rate * f64::from(others)).min(rate * members as f64);
+        let mean_fill = others_fill / all.max(1) as f32;
+        for (position, slot) in candidates.iter().enumerate() {
+            let age_s_max = if position < told.count { told_age_s } else { f32::INFINITY };
+            table.fade(now, *slot, FADING * end_rate as f32, age_s_max, mean_fill);
+        }
+        Sample {
+            told: told.sample(all, others_rate),
+            told_end: told.count,
+            untold: untold.sample(all, others_rate),
+        }
+    }
+}
+
+/// Candidates whose news is of about the same age.
+#[derive(Debug, Default)]
+struct Group {
+    count: usize,
+    ages_s: f64,
+}
+
+impl Group {
+    fn add(&mut self, age_s: f32) {
+        self.count += 1;
+        self.ages_s += f64::from(age_s);
+    }
+
+    /// How many of the group to compare, when it is a part of so many candidates, to which others
+    /// send so many requests each second.
+    fn sample(&self, all: usize, others_rate: f64) -> usize {
+        if self.count == 0 {
+            return 0;
+        }
+        let age_s = self.ages_s / self.count as f64;
+        size(all, others_rate * age_s).min(self.count)
     }
 }
 
 /// How many of so many candidates, when others sent so many requests since the news.
 fn size(candidates: usize, unseen: f64) -> usize {
-    let size = (candidates as f64 / (1.0 + unseen)).ceil() as usize;
+    let size = (candidates as f64 / (1.0 + unseen / MEETING)).ceil() as usize;
     size.max(SAMPLE_MIN).min(candidates)
 }
 
@@ -110,8 +169,8 @@ mod tests {
         // Name, candidates, unseen requests, size.
         let rows = [
             ("nothing unseen is all", 64, 0.0, 64),
-            ("one unseen is half", 64, 1.0, 32),
-            ("a fraction rounds up", 10, 2.0, 4),
+            ("two unseen are half", 64, MEETING, 32),
+            ("a fraction rounds up", 10, 2.0 * MEETING, 4),
             ("never below two", 64, 1_000.0, 2),
             ("nor above all", 1, 1_000.0, 1),
         ];
@@ -131,39 +190,54 @@ mod tests {
         assert!(rate.per_second(end + RATE_TIME * 5) < 0.1);
     }
 
-    /// The sample of 16 candidates with two requests of others each, told a second ago, after ten
-    /// requests a second from here.
-    fn sample(own: u32, now: Duration) -> usize {
+    fn id(number: u32) -> NodeId {
+        NodeId::from_bytes([number as u8; 16])
+    }
+
+    /// The sample of 16 candidates with two requests of others each, after ten requests a second
+    /// from here, of which so many are outstanding. The last ones tell their changes.
+    fn sample(own: u32, telling: u32, now: Duration) -> Sample {
         let mut table = Table::default();
         let mut slots = Vec::new();
         for number in 0..16 {
-            let id = NodeId::from_bytes([number; 16]);
-            let slot = table.admit(id);
-            let record = LoadRecord { boot: 1, active: 2, ..LoadRecord::default() };
+            let slot = table.admit(id(number));
+            let yours = (number >= 16 - telling).then_some(0);
+            let record = LoadRecord { boot: 1, active: 2, yours, ..LoadRecord::default() };
             table.hear(NOW, slot, record);
             slots.push(slot);
         }
         for number in 0..own {
-            table.begin(NOW, NodeId::from_bytes([(number % 16) as u8; 16]));
+            table.begin(NOW, id(number % 16));
         }
-        let mut sample = SampleSize::default();
+        let mut sampling = Sampling::default();
         for step in 0..200 {
-            sample.request_began(NOW - Duration::from_millis(step * 100).min(NOW));
+            sampling.request_began(NOW - Duration::from_millis(step * 100).min(NOW));
         }
-        sample.get(now, &table, &slots, 20)
+        let sample = sampling.get(now, &mut table, &mut slots, 20);
+        let told = slots[..sample.told_end].iter().map(|slot| table.node(*slot));
+        assert!(told.clone().all(|node| node.tells_changes(now)), "they come first");
+        assert_eq!(told.count() as u32, telling.min(own));
+        sample
     }
 
     #[test]
     fn fresh_news_is_compared_in_full_and_old_news_is_sampled() {
-        assert_eq!(sample(16, NOW), 16);
-        assert!(sample(16, NOW + Duration::from_millis(200)) < 16);
-        assert_eq!(sample(16, NOW + Duration::from_secs(1)), 2);
+        let untold = |age_ms| sample(16, 0, NOW + Duration::from_millis(age_ms)).untold;
+        assert_eq!(untold(0), 16);
+        assert!((3..16).contains(&untold(50)), "{}", untold(50));
+        assert_eq!(untold(5_000), 2);
+    }
+
+    #[test]
+    fn those_that_tell_changes_are_compared_beside_two_of_which_little_is_known() {
+        let sample = sample(16, 6, NOW + Duration::from_secs(5));
+        assert_eq!((sample.told, sample.told_end, sample.untold), (6, 6, 2));
     }
 
     #[test]
     fn a_gateway_that_sends_nearly_all_itself_compares_more() {
-        let now = NOW + Duration::from_millis(200);
-        assert!(sample(320, now) > sample(16, now));
+        let now = NOW + Duration::from_millis(400);
+        assert!(sample(320, 0, now).untold > sample(16, 0, now).untold);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Node {
     state: State,
     outstanding: u32,
     others: u32,
+    /// `others`, faded towards the average by its age.
+    others_by_now: f32,
     inverse_capacity: f32,
     /// End of its slow start.
     warm_at: Duration,
@@ -107,6 +109,7 @@ impl Node {
             state: State::Left,
             outstanding: 0,
             others: 0,
+            others_by_now: 0.0,
             inverse_capacity: inverse_capacity(0),
             warm_at: Duration::ZERO,
             record: None,
@@ -125,11 +128,24 @@ impl Node {
     }
 
     /// Requests of others thought to be at the node.
+    #[inline]
     pub(super) fn others(&self) -> u32 {
         self.others
     }
 
+    /// The same over capacity.
+    pub(super) fn others_fill(&self) -> f32 {
+        self.others as f32 * self.inverse_capacity
+    }
+
+    /// How full the node would be with one request more, as far as can be said by now.
+    #[inline]
+    pub(super) fn cost(&self, now: Duration) -> f32 {
+        (self.others_by_now + self.outstanding as f32 + 1.0) * self.inverse_capacity(now)
+    }
+
     /// Requests of ours at the node.
+    #[inline]
     pub(super) fn outstanding(&self) -> u32 {
         self.outstanding
     }
@@ -175,13 +191,18 @@ impl Node {
         now.saturating_sub(self.heard_at)
     }
 
-    /// How old what is known of the others' load may be. A node that tells its changes has none
-    /// that are older than the `interval` of its beacons.
-    pub(super) fn staleness(&self, now: Duration, interval: Duration) -> Duration {
-        let is_told = self.tells_us
-            && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE);
-        let age = self.age(now);
-        if is_told { age.min(interval) } else { age }
+    /// The same, as a number and in a few cycles.
+    pub(super) fn age_s(&self, now: Duration) -> f32 {
+        let seconds = now.as_secs().saturating_sub(self.heard_at.as_secs()) as f32;
+        let nanoseconds = now.subsec_nanos() as f32 - self.heard_at.subsec_nanos() as f32;
+        (seconds + nanoseconds * 1e-9).max(0.0)
+    }
+
+    /// Whether it sends a beacon when its load changes, so that silence means that nothing has.
+    #[inline]
+    pub(super) fn tells_changes(&self, now: Duration) -> bool {
+        self.tells_us
+            && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE)
     }
 
     fn hear(&mut self, now: Duration, record: LoadRecord) -> Restart {
@@ -190,6 +211,7 @@ impl Node {
         }
         let is_restarted = self.record.is_some_and(|held| record.boot > held.boot);
         self.others = record.active.saturating_sub(record.yours.unwrap_or(self.outstanding));
+        self.others_by_now = self.others as f32;
         self.inverse_capacity = inverse_capacity(record.limit);
         self.record = Some(record);
         self.heard_at = now;
@@ -273,6 +295,22 @@ impl Table {
             node.outstanding = node.outstanding.saturating_sub(1);
             self.drop_if_done(slot);
         }
+    }
+
+    /// Works out what is thought of others' requests at a node by now. Those that it told of end one
+    /// by one, so that in the end only the average of all nodes, `mean_fill`, is known.
+    pub(super) fn fade(
+        &mut self,
+        now: Duration,
+        slot: Slot,
+        fading_per_s: f32,
+        age_s_max: f32,
+        mean_fill: f32,
+    ) {
+        let node = self.node_mut(slot);
+        let kept = 1.0 / (1.0 + fading_per_s * node.age_s(now).min(age_s_max));
+        let mean = mean_fill / node.inverse_capacity;
+        node.others_by_now = mean + (node.others as f32 - mean) * kept;
     }
 
     /// Changes the health of a node.
@@ -417,20 +455,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_at_once_is_not_stale_while_it_is_told() {
+    fn a_node_tells_its_changes_while_it_gets_work() {
         let mut table = Table::default();
         let slot = table.admit(id(2));
-        let interval = Duration::from_millis(100);
-        let later = NOW + Duration::from_secs(5);
         table.begin(NOW, id(2));
+        let tells_changes = |table: &Table, after_s: u64| {
+            table.node(slot).tells_changes(NOW + Duration::from_secs(after_s))
+        };
         table.hear(NOW, slot, record(1, 1, None));
-        assert_eq!(table.node(slot).staleness(later, interval), Duration::from_secs(5));
+        assert!(!tells_changes(&table, 5), "it has told nothing of ours");
         table.hear(NOW, slot, record(2, 1, Some(1)));
-        assert_eq!(table.node(slot).staleness(later, interval), interval);
+        assert!(tells_changes(&table, 5));
         table.hear(NOW, slot, record(3, 1, None));
-        assert_eq!(table.node(slot).staleness(later, interval), interval, "gossip came between");
-        let long_after = NOW + Duration::from_secs(11);
-        assert_eq!(table.node(slot).staleness(long_after, interval), Duration::from_secs(11));
+        assert!(tells_changes(&table, 5), "gossip came between");
+        assert!(!tells_changes(&table, 11), "it has had no work for too long");
+    }
+
+    #[test]
+    fn what_was_told_fades_towards_the_average_and_the_own_part_stays() {
+        let mut table = Table::default();
+        let slot = table.admit(id(2));
+        table.hear(NOW, slot, LoadRecord { limit: 8, ..record(1, 8, None) });
+        table.begin(NOW, id(2));
+        let mut cost = |after_s: u64, age_s_max: f32| {
+            let now = NOW + Duration::from_secs(after_s);
+            table.fade(now, slot, 1.0, age_s_max, 0.25);
+            table.node(slot).cost(now)
+        };
+        // Two more than the eight of others: the one that is outstanding, and the next.
+        let rows = [(0, 9.0, 1.25), (1, 9.0, 0.875), (100_000, 1e9, 0.5), (100_000, 1.0, 0.875)];
+        for (after_s, age_s_max, expected) in rows {
+            let cost = cost(after_s, age_s_max);
+            assert!((cost - expected).abs() < 0.001, "{cost} after {after_s} s");
+        }
+        table.hear(NOW, slot, LoadRecord { limit: 8, ..record(2, 8, None) });
+        assert!((table.node(slot).cost(NOW) - 1.125).abs() < 0.001, "ours is one of the eight");
     }
 
     #[test]
