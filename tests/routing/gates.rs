@@ -19,7 +19,7 @@ const WAIT_MORE_MAX_S: f64 = 0.005;
 const MAX_OVER_MEAN_RATIO_MAX: f64 = 1.2;
 
 /// Requests of a test that always runs.
-const REQUESTS_SMALL: usize = 20_000;
+const REQUESTS_SMALL: usize = 12_000;
 
 /// Requests and seeds of the table.
 const REQUESTS_FULL: usize = 200_000;
