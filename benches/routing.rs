@@ -31,6 +31,7 @@ fn member(number: u16) -> Member {
         gossip_address: ([127, 0, 0, 1], 8000).into(),
         services: Vec::new(),
         agents: vec!["billing".to_owned(), AGENT.to_owned()],
+        idempotent_agents: Vec::new(),
         agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,

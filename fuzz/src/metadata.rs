@@ -7,9 +7,10 @@ use astromesh_wire::{Agents, Metadata};
 pub fn metadata(bytes: &[u8]) {
     let Some(metadata) = Metadata::decode(bytes) else { return };
     assert!(bytes.len() <= METADATA_BYTES_MAX, "read beyond the limit");
-    if let Agents::Listed(names) = &metadata.agents {
-        assert!(names.len() <= bytes.len(), "more names than bytes for them");
-        assert!(names.iter().all(|name| name.len() <= AGENT_NAME_BYTES_MAX), "overlong name");
+    if let Agents::Listed(agents) = &metadata.agents {
+        assert!(agents.len() <= bytes.len(), "more agents than bytes for them");
+        let mut names = agents.iter().map(|agent| agent.name.as_str());
+        assert!(names.all(|name| name.len() <= AGENT_NAME_BYTES_MAX), "overlong name");
     }
     let written = metadata.encode();
     assert!(written.len() <= bytes.len(), "written longer than it was read");

@@ -59,6 +59,10 @@ pub struct Node {
     /// Names of the agents it runs.
     #[serde(default)]
     pub agents: Vec<String>,
+    /// Ours: those of `agents` to which a request may be sent again when it may already have run;
+    /// none if missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idempotent_agents: Vec<String>,
     /// How busy it is.
     #[serde(default)]
     pub load: NodeLoad,

@@ -31,6 +31,8 @@ pub struct Member {
     pub services: Vec<Service>,
     /// The agents it runs, sorted by name.
     pub agents: Vec<String>,
+    /// Those of `agents` that it announces as idempotent, sorted by name.
+    pub idempotent_agents: Vec<String>,
     /// They are too many for a datagram and are asked for over HTTP; until then `agents` is empty.
     pub agents_elsewhere: bool,
     /// How busy it said it is.
@@ -55,6 +57,12 @@ impl Member {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         matches!(self.state, State::Alive | State::Suspect)
+    }
+
+    /// Whether it says that it runs this agent.
+    #[must_use]
+    pub fn has_agent(&self, agent: &str) -> bool {
+        contains(&self.agents, agent)
     }
 }
 
@@ -96,10 +104,27 @@ impl Snapshot {
 
     /// All members that say they run this agent, dead and left ones included.
     pub fn members_with_agent<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Member> {
-        self.members.iter().map(AsRef::as_ref).filter(move |member: &&Member| {
-            member.agents.binary_search_by(|name| name.as_str().cmp(agent)).is_ok()
-        })
+        let members = self.members.iter().map(AsRef::as_ref);
+        members.filter(move |member: &&Member| member.has_agent(agent))
     }
+
+    /// Whether a request for this agent may be sent again when it may already have run: every live
+    /// member that has the agent says so, and there is one. Where the files of two nodes differ, the
+    /// careful one counts.
+    #[must_use]
+    pub fn is_idempotent(&self, agent: &str) -> bool {
+        let mut offers = self
+            .live()
+            .filter(|member| member.has_agent(agent))
+            .map(|member| contains(&member.idempotent_agents, agent))
+            .peekable();
+        offers.peek().is_some() && offers.all(|is_idempotent| is_idempotent)
+    }
+}
+
+/// Whether a sorted list has this name.
+fn contains(sorted: &[String], name: &str) -> bool {
+    sorted.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
 }
 
 /// The reading end: cheap to clone, always holds the newest snapshot.
@@ -141,4 +166,51 @@ impl Publisher {
 pub fn channel(first: Snapshot) -> (Publisher, Reader) {
     let (sender, receiver) = watch::channel(Arc::new(first));
     (Publisher { sender }, Reader { receiver })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mesh of nodes that all have the agent, and of each whether it lives and what it says.
+    fn mesh(nodes: &[(State, bool)]) -> Snapshot {
+        let member = |(number, (state, is_idempotent)): (u8, &(State, bool))| Member {
+            id: NodeId::from_bytes([number; 16]),
+            name: format!("node-{number}"),
+            url: String::new(),
+            gossip_address: ([127, 0, 0, number], 8000).into(),
+            services: Vec::new(),
+            agents: vec!["a".to_owned(), "agent".to_owned()],
+            idempotent_agents: is_idempotent.then(|| "agent".to_owned()).into_iter().collect(),
+            agents_elsewhere: false,
+            load: Load::default(),
+            load_sequence: 0,
+            state: *state,
+            generation: 1,
+            incarnation: 0,
+            revision: 1,
+            joined_at: 0.0,
+        };
+        let members = (1..).zip(nodes).map(member).map(Arc::new).collect();
+        let local = NodeId::from_bytes([1; 16]);
+        Snapshot { version: 1, local, leader: None, term: 0, members }
+    }
+
+    #[test]
+    fn an_agent_is_idempotent_when_every_live_member_that_has_it_says_so() {
+        use State::{Alive, Dead, Left, Suspect};
+        let cases: [(&str, &[(State, bool)], bool); 6] = [
+            ("one says so", &[(Alive, true)], true),
+            ("one does not", &[(Alive, false)], false),
+            ("all say so", &[(Alive, true), (Suspect, true)], true),
+            ("one of two does not", &[(Alive, true), (Suspect, false)], false),
+            ("only the gone do not", &[(Alive, true), (Dead, false), (Left, false)], true),
+            ("none is there", &[(Dead, true), (Left, true)], false),
+        ];
+        for (row, nodes, expected) in cases {
+            let snapshot = mesh(nodes);
+            assert_eq!(snapshot.is_idempotent("agent"), expected, "{row}");
+            assert!(!snapshot.is_idempotent("a") && !snapshot.is_idempotent("nobody's"), "{row}");
+        }
+    }
 }

@@ -134,7 +134,7 @@ async fn ask_agents(handle: &Handle, id: NodeId) -> Result<(), CallError> {
         if known > Some(edition) {
             return Err(CallError::Outdated);
         }
-        if handle.request(Request::AgentsOf(id, edition, node.agents)).await.is_err() {
+        if handle.request(Request::AgentsOf(id, edition, json::agents(&node))).await.is_err() {
             debug!("the node is stopping");
         }
     }

@@ -3,13 +3,13 @@
 //! Every field from outside is checked here: a claim that comes out is well-formed, whatever came
 //! in. Wall-clock times and the leader flag of others are not read at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use astromesh_swim::{Claim, OwnedRecord};
 use astromesh_wire::limits::{AGENT_NAME_BYTES_MAX, NAME_BYTES_MAX};
-use astromesh_wire::{Agents, Load, Metadata, NodeId, Service, State};
+use astromesh_wire::{Agent, Agents, Load, Metadata, NodeId, Service, State};
 use url::{Host, Url};
 
 use super::load::percent;
@@ -59,6 +59,7 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
         url: member.url.clone(),
         services: member.services.iter().map(|service| service.name().to_owned()).collect(),
         agents: member.agents.clone(),
+        idempotent_agents: member.idempotent_agents.clone(),
         load: NodeLoad {
             cpu_percent: f64::from(member.load.cpu_percent),
             memory_percent: f64::from(member.load.memory_percent),
@@ -122,7 +123,7 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
     let services: Vec<Service> =
         node.services.iter().filter_map(|name| name.parse().ok()).collect();
     let agents =
-        if node.agents_elsewhere { Agents::Elsewhere } else { Agents::Listed(node.agents.clone()) };
+        if node.agents_elsewhere { Agents::Elsewhere } else { Agents::Listed(agents(node)) };
     let metadata = Metadata { http_port, services, agents }.encode().into();
     Ok(Claim {
         record: OwnedRecord {
@@ -144,6 +145,14 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
         },
         load_sequence: node.load_sequence,
     })
+}
+
+/// The agents of a node in JSON. That one is idempotent which the node does not list says nothing.
+pub(super) fn agents(node: &Node) -> Vec<Agent> {
+    let idempotent: HashSet<&String> = node.idempotent_agents.iter().collect();
+    let agent =
+        |name: &String| Agent { name: name.clone(), is_idempotent: idempotent.contains(name) };
+    node.agents.iter().map(agent).collect()
 }
 
 fn host_and_port(url: &str) -> Option<(IpAddr, u16)> {
@@ -186,6 +195,28 @@ mod tests {
         let text = serde_json::to_string(&node).unwrap();
         let load = claim(&serde_json::from_str(&text).unwrap()).unwrap().load;
         assert_eq!((load.limit, load.is_draining), (8, true));
+    }
+
+    #[test]
+    fn idempotent_agents_are_told_and_read_and_left_out_where_there_are_none() {
+        let mut node = known();
+        node.agents = vec!["a".to_owned(), "b".to_owned()];
+        assert!(serde_json::to_value(&node).unwrap().get("idempotent_agents").is_none());
+        node.idempotent_agents = vec!["b".to_owned(), "not here".to_owned()];
+        let text = serde_json::to_string(&node).unwrap();
+        let claim = claim(&serde_json::from_str(&text).unwrap()).unwrap();
+        let idempotent = Agent { is_idempotent: true, ..Agent::named("b") };
+        let expected = Agents::Listed(vec![Agent::named("a"), idempotent]);
+        assert_eq!(Metadata::decode(&claim.record.metadata).unwrap().agents, expected);
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_of_idempotent_agents_has_none() {
+        let mut older = serde_json::to_value(known()).unwrap();
+        older["agents"] = serde_json::json!(["a"]);
+        let claim = claim(&serde_json::from_value(older).unwrap()).unwrap();
+        let expected = Agents::Listed(vec![Agent::named("a")]);
+        assert_eq!(Metadata::decode(&claim.record.metadata).unwrap().agents, expected);
     }
 
     #[test]

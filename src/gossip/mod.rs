@@ -47,7 +47,7 @@ use std::time::Duration;
 
 pub use astromesh_swim::{Claim, Origin};
 use astromesh_swim::{Command, Config};
-use astromesh_wire::{ClusterTag, Metadata, NodeId, Service};
+use astromesh_wire::{Agent, Agents, ClusterTag, Metadata, NodeId, Service};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -86,7 +86,7 @@ pub struct Setup {
     /// What it offers.
     pub services: Vec<Service>,
     /// The agents it runs, sorted by name.
-    pub agents: Vec<String>,
+    pub agents: Vec<Agent>,
     /// How busy this node is.
     pub load: Arc<dyn LoadSource>,
     /// When the process began, as whoever counts the load and writes it on answers knows it: what
@@ -156,7 +156,7 @@ enum Request {
     Observed(IpAddr),
     /// The agents of a member that has too many for its record, and the generation and revision
     /// they belong to.
-    AgentsOf(NodeId, (u32, u32), Vec<String>),
+    AgentsOf(NodeId, (u32, u32), Vec<Agent>),
     /// When this node last heard from each member.
     HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
@@ -197,7 +197,7 @@ pub fn start(setup: Setup) -> io::Result<Running> {
     let metadata = Metadata {
         http_port: setup.http_port,
         services: setup.services.clone(),
-        agents: astromesh_wire::Agents::Listed(setup.agents.clone()),
+        agents: Agents::Listed(setup.agents.clone()),
     };
     let tag = ClusterTag::of(&cluster);
     let identity = setup.identity.clone();

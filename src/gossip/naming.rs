@@ -96,6 +96,7 @@ mod tests {
             gossip_address: address,
             services: Vec::new(),
             agents: Vec::new(),
+            idempotent_agents: Vec::new(),
             agents_elsewhere: false,
             load: Load::default(),
             load_sequence: 0,

@@ -140,6 +140,7 @@ mod tests {
             gossip_address: ([127, 0, 0, 1], port).into(),
             services: Vec::new(),
             agents: Vec::new(),
+            idempotent_agents: Vec::new(),
             agents_elsewhere: false,
             load: Load::default(),
             load_sequence: 0,

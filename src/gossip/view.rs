@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use astromesh_swim::{Engine, Instant, Member};
-use astromesh_wire::{Agents, Metadata, NodeId, ShortId, State};
+use astromesh_wire::{Agent, Agents, Metadata, NodeId, ShortId, State};
 
 use super::history::ids_of;
 use super::json::HeardAt;
@@ -54,7 +54,7 @@ pub(super) struct View {
     /// What `members` were made from, in the order in which the engine lists them.
     versions: Vec<Version>,
     /// Agents of members that have too many for their record, with the edition they belong to.
-    agents: BTreeMap<NodeId, ((u32, u32), Vec<String>)>,
+    agents: BTreeMap<NodeId, ((u32, u32), Vec<Agent>)>,
 }
 
 impl View {
@@ -70,11 +70,11 @@ impl View {
     }
 
     /// The mesh as the engine sees it now.
-    pub(super) fn snapshot(&mut self, engine: &Engine, own_agents: &[String]) -> Snapshot {
+    pub(super) fn snapshot(&mut self, engine: &Engine, own_agents: &[Agent]) -> Snapshot {
         self.version += 1;
         self.catch_up(engine);
         let mut local = self.member(engine.local());
-        own_agents.clone_into(&mut local.agents);
+        show_agents(&mut local, own_agents.to_vec());
         let mut members: Vec<_> = self.members.values().map(Arc::clone).collect();
         let place = members.partition_point(|member| member.id < local.id);
         let local = Arc::new(local);
@@ -98,10 +98,9 @@ impl View {
     }
 
     /// Keeps what a member with many agents answered about an edition of itself.
-    pub(super) fn keep_agents(&mut self, id: NodeId, edition: (u32, u32), mut agents: Vec<String>) {
-        agents.sort_unstable();
+    pub(super) fn keep_agents(&mut self, id: NodeId, edition: (u32, u32), agents: Vec<Agent>) {
         if let Some(member) = self.members.get_mut(&id).filter(|member| member.agents_elsewhere) {
-            Arc::make_mut(member).agents.clone_from(&agents);
+            show_agents(Arc::make_mut(member), agents.clone());
         }
         self.agents.insert(id, (edition, agents));
     }
@@ -156,21 +155,21 @@ impl View {
             agents: Agents::Listed(Vec::new()),
         });
         let agents_elsewhere = metadata.agents == Agents::Elsewhere;
-        let mut agents = match metadata.agents {
+        let agents = match metadata.agents {
             Agents::Listed(agents) => agents,
             Agents::Elsewhere => {
                 let agents = self.agents.get(&record.id).map(|(_, agents)| agents.clone());
                 agents.unwrap_or_default()
             }
         };
-        agents.sort_unstable();
-        directory::Member {
+        let mut shown = directory::Member {
             id: record.id,
             name: record.name().to_owned(),
             url: format!("http://{}", SocketAddr::new(record.address().ip(), metadata.http_port)),
             gossip_address: record.address(),
             services: metadata.services,
-            agents,
+            agents: Vec::new(),
+            idempotent_agents: Vec::new(),
             agents_elsewhere,
             load: member.load(),
             load_sequence: member.load_sequence,
@@ -179,8 +178,18 @@ impl View {
             incarnation: record.incarnation,
             revision: record.revision,
             joined_at: self.clock.unix(member.joined_at()),
-        }
+        };
+        show_agents(&mut shown, agents);
+        shown
     }
+}
+
+/// Shows a member with these agents and no others.
+fn show_agents(member: &mut directory::Member, mut agents: Vec<Agent>) {
+    agents.sort_unstable();
+    let idempotent = agents.iter().filter(|agent| agent.is_idempotent);
+    member.idempotent_agents = idempotent.map(|agent| agent.name.clone()).collect();
+    member.agents = agents.into_iter().map(|agent| agent.name).collect();
 }
 
 /// What a member has to change to be shown differently.
@@ -223,7 +232,7 @@ mod tests {
     fn record(number: u16) -> OwnedRecord {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&number.to_be_bytes());
-        let agents = Agents::Listed(vec!["support".to_owned()]);
+        let agents = Agents::Listed(vec![Agent::named("support")]);
         let metadata = Metadata { http_port: 8000, services: Vec::new(), agents };
         OwnedRecord {
             id: NodeId::from_bytes(id),
@@ -278,7 +287,7 @@ mod tests {
         assert!(many.members.is_sorted_by_key(|member| member.id));
         assert_eq!(many.members.len(), 10);
 
-        let few = view.snapshot(&mesh(4), &["own".to_owned()]);
+        let few = view.snapshot(&mesh(4), &[Agent::named("own")]);
 
         assert_eq!(few.members.len(), 5);
         assert!(few.members.is_sorted_by_key(|member| member.id));
@@ -297,9 +306,16 @@ mod tests {
         assert!(before.members[1].agents.is_empty());
 
         let id = record(1).id;
-        view.keep_agents(id, (1, 2), vec!["b".to_owned(), "a".to_owned()]);
+        view.keep_agents(
+            id,
+            (1, 2),
+            vec![Agent { is_idempotent: true, ..Agent::named("b") }, Agent::named("a")],
+        );
 
-        assert_eq!(view.snapshot(&engine, &[]).members[1].agents, ["a", "b"]);
+        let after = view.snapshot(&engine, &[]);
+        assert_eq!(after.members[1].agents, ["a", "b"]);
+        assert_eq!(after.members[1].idempotent_agents, ["b"]);
+        assert!(after.is_idempotent("b") && !after.is_idempotent("a"));
         assert!(before.members[1].agents.is_empty(), "a snapshot never changes");
         let heard_at = view.heard_at(&engine);
         assert!(heard_at[&engine.local().record.id] >= heard_at[&id]);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use astromesh_wire::{Load, NodeId, Service, State};
+use astromesh_wire::{Agent, Load, NodeId, Service, State};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -68,7 +68,7 @@ impl Parts {
         let mut mesh = None;
         let directory = if config.mesh.enabled {
             let work = Work {
-                agents: agents.served_names(),
+                agents: announced(&agents),
                 load: load.clone(),
                 started,
                 heard: heard(&proxy),
@@ -228,12 +228,22 @@ fn core(config: &Runtime) -> Core {
     Core::with_peers(seed, &peers)
 }
 
+/// The agents that serve requests, as others hear of them.
+fn announced(agents: &Registry) -> Vec<Agent> {
+    let agent = |name: String| {
+        let is_idempotent = agents.offer(&name).is_some_and(|offer| offer.is_idempotent);
+        Agent { name, is_idempotent }
+    };
+    agents.served_names().into_iter().map(agent).collect()
+}
+
 /// The directory of a node whose mesh is off: itself.
 fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Registry) -> Snapshot {
     let unix = std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64();
+    let idempotent = announced(agents).into_iter().filter(|agent| agent.is_idempotent);
     let local = Member {
         id,
         name: config.mesh.node_name.clone(),
@@ -241,6 +251,7 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
         gossip_address: http,
         services: config.services.enabled(),
         agents: agents.served_names(),
+        idempotent_agents: idempotent.map(|agent| agent.name).collect(),
         agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,
@@ -255,7 +266,7 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
 
 /// What the mesh is told of this node's work, and who hears of that of others.
 struct Work {
-    agents: Vec<String>,
+    agents: Vec<Agent>,
     load: LocalLoad,
     started: Instant,
     heard: gossip::Heard,

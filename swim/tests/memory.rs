@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use astromesh_swim::{Claim, Command, Config, Engine, Instant, Origin, OwnedRecord};
-use astromesh_wire::metadata::{Agents, Metadata, Service};
+use astromesh_wire::metadata::{Agent, Agents, Metadata, Service};
 use astromesh_wire::{
     Bucket, ClusterTag, Datagram, Encoder, Load, LoadRecord, Message, NodeId, ShortId, State,
     StateUpdate, Update,
@@ -137,7 +137,10 @@ fn record(number: u32) -> OwnedRecord {
         0 => vec![Service::Api, Service::Inference],
         _ => vec![Service::Api, Service::Agents, Service::Tools],
     };
-    let agents = Agents::Listed(vec!["support".to_owned(), format!("research-{}", number % 16)]);
+    let agents = Agents::Listed(vec![
+        Agent { name: "support".to_owned(), is_idempotent: true },
+        Agent::named(format!("research-{}", number % 16)),
+    ]);
     OwnedRecord {
         id: id(number),
         generation: 1,

@@ -205,15 +205,25 @@ async fn an_agent_whose_only_node_died_is_unavailable_and_not_unknown() {
 
 #[tokio::test]
 async fn a_node_with_more_agents_than_fit_a_datagram_serves_them_all() {
-    let mut worker = Spec::new("a");
+    let mut worker = Spec::new("a").agent_file(
+        "safe",
+        "apiVersion: astromesh/v1\nkind: Agent\nmetadata:\n  name: safe\nspec:\n  idempotent: true\n  \
+         model:\n    primary:\n      provider: echo\n",
+    );
     for number in 0..120 {
         worker = worker.echo_agent(&format!("agent-with-a-long-name-{number:03}"), 0);
     }
     let nodes = mesh(vec![worker]).await;
     until("the gateway knows them all", async || {
-        nodes[0].get("/v1/agents").await["agents"].as_array().unwrap().len() == 120
+        nodes[0].get("/v1/agents").await["agents"].as_array().unwrap().len() == 121
     })
     .await;
+    let state = nodes[0].state().await.unwrap();
+    let seen = state["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "a").unwrap();
+    assert_eq!(
+        (&seen["agents_elsewhere"], &seen["idempotent_agents"]),
+        (&json!(true), &json!(["safe"]))
+    );
     let (status, by, _) = run(&nodes[0], "agent-with-a-long-name-119", "hello", None).await;
     assert_eq!((status, by.as_str()), (200, "a"));
 }

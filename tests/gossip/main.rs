@@ -1,4 +1,5 @@
-//! The gossip of some nodes over real sockets, in one process: who hears of a load at once.
+//! The gossip of some nodes over real sockets, in one process: who hears of a load at once, and what
+//! is known of each other's agents.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -11,7 +12,7 @@ use astromesh::gossip::identity::Identity;
 use astromesh::gossip::{self, Claim, Handle, Heard, Origin, Running, Setup, json};
 use astromesh::routing::{LoadGuard, LocalLoad};
 use astromesh_swim::Config;
-use astromesh_wire::{LoadRecord, NodeId, State};
+use astromesh_wire::{Agent, LoadRecord, NodeId, State};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -30,6 +31,10 @@ struct Node {
 
 impl Node {
     fn start(name: &str) -> Self {
+        Self::with_agents(name, Vec::new())
+    }
+
+    fn with_agents(name: &str, agents: Vec<Agent>) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let identity = Identity::begin(data_dir.path()).unwrap();
         // A free port, so that the advertised address is known before the socket is bound.
@@ -46,7 +51,7 @@ impl Node {
             address: Address::given(bind),
             http_port: bind.port(),
             services: Vec::new(),
-            agents: Vec::new(),
+            agents,
             load: Arc::new(load.clone()),
             started,
             heard: Heard::by(move |id, record| tell.send((id, record)).unwrap_or_default()),
@@ -58,6 +63,12 @@ impl Node {
 
     fn handle(&self) -> Handle {
         self.running.handle()
+    }
+
+    /// What it tells another node over HTTP of itself.
+    fn claim(&self) -> Claim {
+        let snapshot = self.handle().directory().snapshot();
+        json::claim(&json::node(snapshot.member(self.id).unwrap(), None)).unwrap()
     }
 
     /// Counts a run that this node sent, or one of nobody in particular.
@@ -101,13 +112,7 @@ impl Node {
 /// Nodes that all know each other.
 async fn mesh<const N: usize>(names: [&str; N]) -> [Node; N] {
     let nodes = names.map(Node::start);
-    let claims: Vec<Claim> = nodes
-        .iter()
-        .map(|node| {
-            let snapshot = node.handle().directory().snapshot();
-            json::claim(&json::node(snapshot.member(node.id).unwrap(), None)).unwrap()
-        })
-        .collect();
+    let claims: Vec<Claim> = nodes.iter().map(Node::claim).collect();
     for node in &nodes {
         node.handle().merge(claims.clone(), 0, Origin::Join).await.unwrap();
     }
@@ -203,4 +208,21 @@ async fn hints_lead_to_one_probe_and_dismiss_nobody() {
     assert_eq!(one.counter("hints").await, 1);
     assert_eq!(one.counter("hints_limited").await, 9);
     one.sees_of(other.id, |member| member.state == State::Alive).await;
+}
+
+#[tokio::test]
+async fn idempotent_agents_are_known_to_whoever_joined_their_node_and_to_all_others_by_gossip() {
+    let idempotent = Agent { is_idempotent: true, ..Agent::named("b") };
+    let worker = Node::with_agents("worker", vec![Agent::named("a"), idempotent]);
+    let (seed, bystander) = (Node::start("seed"), Node::start("bystander"));
+    // Only the seed is told of anybody over HTTP.
+    let claims = vec![worker.claim(), bystander.claim()];
+    seed.handle().merge(claims, 0, Origin::Join).await.unwrap();
+
+    for node in [&worker, &seed, &bystander] {
+        node.sees_of(worker.id, |member| member.agents == ["a", "b"]).await;
+        let snapshot = node.handle().directory().snapshot();
+        assert_eq!(snapshot.member(worker.id).unwrap().idempotent_agents, ["b"]);
+        assert!(snapshot.is_idempotent("b") && !snapshot.is_idempotent("a"));
+    }
 }

@@ -41,6 +41,7 @@ pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member
         gossip_address: address,
         services: vec![Service::Api],
         agents: agents.iter().map(ToString::to_string).collect(),
+        idempotent_agents: Vec::new(),
         agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,

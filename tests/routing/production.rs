@@ -158,6 +158,7 @@ fn member(shape: Shape, node: usize) -> Arc<Member> {
         gossip_address: ([127, 0, 0, 1], 1).into(),
         services: vec![Service::Api, Service::Agents],
         agents,
+        idempotent_agents: Vec::new(),
         agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,

@@ -34,7 +34,7 @@ pub mod update;
 pub use datagram::{ClusterTag, Datagram, Encoder, Full, Incarnation, Message, Rejection, Vote};
 pub use id::{NodeId, ParseIdError, ShortId};
 pub use load::{Load, LoadRecord};
-pub use metadata::{Agents, Metadata, Service};
+pub use metadata::{Agent, Agents, Metadata, Service};
 pub use update::{
     Ballot, Bucket, Content, Encoded, Entry, Evidence, Range, Record, State, StateUpdate, Update,
     Updates,

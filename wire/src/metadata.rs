@@ -22,10 +22,26 @@ pub struct Metadata {
 /// The agents of a node, or the word that they are too many for a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agents {
-    /// All of them, by name.
-    Listed(Vec<String>),
+    /// All of them.
+    Listed(Vec<Agent>),
     /// More than fit; the node's HTTP server tells them.
     Elsewhere,
+}
+
+/// An agent as its node announces it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    /// A request for it may be sent again when it may already have run.
+    pub is_idempotent: bool,
+}
+
+impl Agent {
+    /// One of which nothing is said but its name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), is_idempotent: false }
+    }
 }
 
 /// What a node can offer. The order is that of the bits on the wire.
@@ -106,6 +122,11 @@ impl FromStr for Service {
 
 const AGENTS_LISTED: u8 = 0;
 const AGENTS_ELSEWHERE: u8 = 1;
+/// Listed, and behind the names one bit for each of them: idempotent or not.
+const AGENTS_MARKED: u8 = 2;
+
+/// What [`AGENTS_MARKED`] says in one byte.
+const MARKS_PER_BYTE: usize = 8;
 
 impl Metadata {
     /// The bytes for a record. Agents that do not fit, by their number or by one overlong name, are
@@ -116,10 +137,8 @@ impl Metadata {
         let port = self.http_port.to_be_bytes();
         let mut bytes = vec![0; METADATA_BYTES_MAX];
         let listed = match &self.agents {
-            Agents::Listed(agents) if agents.iter().all(|name| fits(name)) => {
-                codec::put(&mut bytes, (port, bits, AGENTS_LISTED, agents))
-            }
-            Agents::Listed(_) | Agents::Elsewhere => None,
+            Agents::Listed(agents) => put_listed(&mut bytes, port, bits, agents),
+            Agents::Elsewhere => None,
         };
         let length =
             listed.or_else(|| codec::put(&mut bytes, (port, bits, AGENTS_ELSEWHERE))).unwrap_or(0);
@@ -137,6 +156,11 @@ impl Metadata {
         let agents = match agents {
             AGENTS_LISTED => Agents::Listed(take_names(&mut bytes)?),
             AGENTS_ELSEWHERE => Agents::Elsewhere,
+            AGENTS_MARKED => {
+                let mut agents = take_names(&mut bytes)?;
+                take_marks(&mut bytes, &mut agents)?;
+                Agents::Listed(agents)
+            }
             _ => return None,
         };
         let services =
@@ -145,19 +169,52 @@ impl Metadata {
     }
 }
 
+/// Writes all fields of a node whose agents are listed; `None` when they do not fit.
+fn put_listed(room: &mut [u8], port: [u8; 2], bits: u16, agents: &[Agent]) -> Option<usize> {
+    if !agents.iter().all(|agent| fits(&agent.name)) {
+        return None;
+    }
+    let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    if !agents.iter().any(|agent| agent.is_idempotent) {
+        return codec::put(room, (port, bits, AGENTS_LISTED, names));
+    }
+    let start = codec::put(room, (port, bits, AGENTS_MARKED, names))?;
+    let end = start.checked_add(agents.len().div_ceil(MARKS_PER_BYTE))?;
+    let marks = room.get_mut(start..end)?;
+    for (byte, agents) in marks.iter_mut().zip(agents.chunks(MARKS_PER_BYTE)) {
+        let from_last = agents.iter().rev();
+        *byte = from_last.fold(0, |byte, agent| (byte << 1) | u8::from(agent.is_idempotent));
+    }
+    Some(end)
+}
+
+/// Takes a bit for each agent, the first one in the lowest bit of the first byte. What the last byte
+/// has beyond them is ignored.
+fn take_marks(bytes: &mut &[u8], agents: &mut [Agent]) -> Option<()> {
+    let marks = codec::take_bytes(bytes, agents.len().div_ceil(MARKS_PER_BYTE))?;
+    for (agents, marks) in agents.chunks_mut(MARKS_PER_BYTE).zip(marks) {
+        let mut marks = *marks;
+        for agent in agents {
+            agent.is_idempotent = marks & 1 == 1;
+            marks >>= 1;
+        }
+    }
+    Some(())
+}
+
 /// Takes a list of names. The claimed count reserves no memory, and each name takes a byte at least:
 /// what is allocated is bounded by what was received.
-fn take_names(bytes: &mut &[u8]) -> Option<Vec<String>> {
+fn take_names(bytes: &mut &[u8]) -> Option<Vec<Agent>> {
     let count: u16 = codec::take(bytes)?;
-    let mut names = Vec::new();
+    let mut agents = Vec::new();
     for _ in 0..count {
         let name: &str = codec::take(bytes)?;
         if !fits(name) {
             return None;
         }
-        names.push(name.to_owned());
+        agents.push(Agent::named(name));
     }
-    Some(names)
+    Some(agents)
 }
 
 const fn fits(name: &str) -> bool {

@@ -29,6 +29,7 @@ pub(super) fn member(number: u8) -> Member {
         gossip_address: ([127, 0, 0, 1], 1).into(),
         services: Vec::new(),
         agents: vec![AGENT.to_owned()],
+        idempotent_agents: Vec::new(),
         agents_elsewhere: false,
         load: Load::default(),
         load_sequence: 0,

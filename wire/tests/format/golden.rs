@@ -14,8 +14,8 @@ use crate::samples::{self, Sample};
 /// Files of version 1: a ping and an ack with updates.
 const VERSION_1_EXAMPLES: usize = 2;
 
-/// Files beside those of [`samples::all`]: two that are only read, and two of metadata.
-const OTHER_EXAMPLES: usize = 4;
+/// Files beside those of [`samples::all`]: two that are only read, and three of metadata.
+const OTHER_EXAMPLES: usize = 5;
 
 /// Where the files are.
 fn directory() -> PathBuf {
@@ -195,6 +195,16 @@ fn metadata_is_its_golden_bytes_and_back() {
         &[2, 3, bytes.len()],
     );
     assert_eq!(Metadata::decode(&bytes), Some(listed));
+
+    let marked = samples::marked();
+    let bytes = marked.encode();
+    check(
+        "metadata-marked",
+        "metadata: the same, and b is idempotent",
+        &bytes,
+        &[2, 3, 9, bytes.len()],
+    );
+    assert_eq!(Metadata::decode(&bytes), Some(marked));
 
     let elsewhere = samples::elsewhere();
     let bytes = elsewhere.encode();

@@ -121,10 +121,12 @@ fn metadata_is_read_as_written_or_its_agents_are_elsewhere() {
 fn metadata_of_random_bytes_takes_no_more_than_it_was_given() {
     // Half of them start as listed agents do, else few would come that far.
     let random = prop::collection::vec(any::<u8>(), 0..=1_100);
-    let listed = random.clone().prop_map(|rest| [&[0x1f, 0x40, 0x03, 0x00][..], &rest].concat());
+    let kind = prop_oneof![Just(0), Just(2)];
+    let listed = (kind, random.clone())
+        .prop_map(|(kind, rest)| [&[0x1f, 0x40, 0x03, kind][..], &rest].concat());
     holds(prop_oneof![random, listed], |bytes| {
-        if let Some(Metadata { agents: Agents::Listed(names), .. }) = Metadata::decode(&bytes) {
-            let taken: usize = names.iter().map(|name| name.len() + 1).sum();
+        if let Some(Metadata { agents: Agents::Listed(agents), .. }) = Metadata::decode(&bytes) {
+            let taken: usize = agents.iter().map(|agent| agent.name.len() + 1).sum();
             prop_assert!(taken <= bytes.len());
         }
         Ok(())

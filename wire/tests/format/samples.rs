@@ -7,9 +7,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Agents, Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation, Load,
-    LoadRecord, Message, Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate,
-    Update, Vote,
+    Agent, Agents, Ballot, Bucket, ClusterTag, Content, Encoder, Entry, Evidence, Incarnation,
+    Load, LoadRecord, Message, Metadata, NodeId, Range, Record, Service, ShortId, State,
+    StateUpdate, Update, Vote,
 };
 use bytes::BytesMut;
 
@@ -100,8 +100,14 @@ pub(crate) fn listed() -> Metadata {
     Metadata {
         http_port: 8_000,
         services: vec![Service::Api, Service::Agents],
-        agents: Agents::Listed(vec!["a".to_owned(), "b".to_owned()]),
+        agents: Agents::Listed(vec![Agent::named("a"), Agent::named("b")]),
     }
+}
+
+/// The same with one idempotent agent.
+pub(crate) fn marked() -> Metadata {
+    let idempotent = Agent { is_idempotent: true, ..Agent::named("b") };
+    Metadata { agents: Agents::Listed(vec![Agent::named("a"), idempotent]), ..listed() }
 }
 
 /// Metadata of a node with more agents than fit, and with all services.

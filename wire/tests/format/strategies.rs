@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use astromesh_wire::limits::{BALLOTS_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX};
 use astromesh_wire::update::PARTS;
 use astromesh_wire::{
-    Agents, Ballot, Bucket, Content, Entry, Evidence, Incarnation, Load, LoadRecord, Message,
-    Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
+    Agent, Agents, Ballot, Bucket, Content, Entry, Evidence, Incarnation, Load, LoadRecord,
+    Message, Metadata, NodeId, Range, Record, Service, ShortId, State, StateUpdate, Update, Vote,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -245,14 +245,20 @@ fn load() -> impl Strategy<Value = Piece> {
     })
 }
 
-/// Services in the order of their bits; up to 300 agents, so that some do not fit.
+/// Services in the order of their bits; up to 300 agents, so that some do not fit; in half of the
+/// lists none is idempotent.
 pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
     let services = prop::sample::subsequence(Service::ALL.to_vec(), 0..=8);
     let names = prop_oneof![
         3 => prop::collection::vec("[a-z-]{0,9}", 0..300),
         1 => prop::collection::vec("\\PC{0,32}", 0..20),
     ];
-    let agents = prop_oneof![4 => names.prop_map(Agents::Listed), 1 => Just(Agents::Elsewhere)];
+    let marks = prop_oneof![Just(vec![false]), prop::collection::vec(any::<bool>(), 1..20)];
+    let listed = (names, marks).prop_map(|(names, marks)| {
+        let agent = |(name, is_idempotent)| Agent { name, is_idempotent };
+        Agents::Listed(names.into_iter().zip(marks.into_iter().cycle()).map(agent).collect())
+    });
+    let agents = prop_oneof![4 => listed, 1 => Just(Agents::Elsewhere)];
     (any::<u16>(), services, agents).prop_map(|(http_port, services, agents)| Metadata {
         http_port,
         services,
