@@ -25,6 +25,7 @@ use crate::proxy::admission::Admission;
 use crate::proxy::idempotency::{Bounds, Results};
 use crate::proxy::{self, Proxy};
 use crate::routing::{Core, LocalLoad, StaticPeer};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 
 /// Time that requests in flight have to end when the node stops.
@@ -43,6 +44,8 @@ pub(super) struct Parts {
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
     proxy: Arc<Proxy>,
+    /// Writes what is left of the access log at the end.
+    _access: Option<access::Writer>,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -97,8 +100,17 @@ impl Parts {
             started,
             mesh: handle.clone(),
         });
-        let metrics = api::metrics::router(metrics_sources(&app, &admission));
-        let router = api::router(app, api::mesh::router(handle.clone()).merge(metrics));
+        let metrics = Metrics::default();
+        let access = config.api.access_log.then(access::start).transpose();
+        let access = access.context("cannot start the thread of the access log")?;
+        let access_log = access.as_ref().map(access::Writer::log);
+        let counted = Counted {
+            metrics: metrics.clone(),
+            access_log: access_log.clone(),
+            proxy: Arc::clone(&proxy),
+        };
+        let page = api::metrics::router(metrics_sources(&app, &admission, counted));
+        let router = api::router(app, api::mesh::router(handle.clone()).merge(page));
         let built = Arc::new(Proxy::new(proxy::Setup {
             core: core(&config),
             directory,
@@ -109,6 +121,8 @@ impl Parts {
             agents,
             router,
             settings: proxy::Settings::from(&config.api),
+            metrics,
+            access_log,
             started,
             doubt: Box::new(move |id| {
                 if let Some(mesh) = &handle {
@@ -131,6 +145,7 @@ impl Parts {
             server,
             stop_server: Some(stop_server),
             proxy,
+            _access: access,
             _data_dir: data_dir,
             _alone: alone,
         })
@@ -182,21 +197,35 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
     tokio::time::timeout(limit, future).await.ok()
 }
 
+/// Where the page of metrics finds what the data plane counts.
+struct Counted {
+    metrics: Metrics,
+    access_log: Option<access::AccessLog>,
+    proxy: Arc<OnceLock<Weak<Proxy>>>,
+}
+
 /// What the page of metrics is made of; `None` when the service is off.
-fn metrics_sources(app: &App, admission: &Admission) -> Option<api::metrics::Sources> {
+fn metrics_sources(
+    app: &App,
+    admission: &Admission,
+    counted: Counted,
+) -> Option<api::metrics::Sources> {
     if !app.config.services.contains(Service::Observability) {
         return None;
     }
-    let admission = admission.clone();
+    let (admission, proxy) = (admission.clone(), counted.proxy);
     Some(api::metrics::Sources {
-        metrics: Metrics::default(),
-        access_log: None,
+        metrics: counted.metrics,
+        access_log: counted.access_log,
         directory: app.directory.clone(),
         mesh: app.mesh.clone(),
         levels: Arc::new(move || Levels {
             running: admission.active(),
             queued: admission.queued(),
-            ejected: 0,
+            ejected: proxy
+                .get()
+                .and_then(Weak::upgrade)
+                .map_or(0, |proxy| u32::try_from(proxy.ejected()).unwrap_or(u32::MAX)),
         }),
     })
 }

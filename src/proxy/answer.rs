@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use smallvec::SmallVec;
 use socket2::SockRef;
+use tokio::time::Instant;
 
 use super::dispatch::{After, Dispatch};
 use super::http1::{
@@ -17,9 +18,11 @@ use super::link::Link;
 use super::refusal::{Around, CORS, Refusal};
 use super::relay::{End, Relay};
 use super::request::Class;
+use super::tally::HowEnded;
 use super::{keyed, tunnel};
 use crate::api::Code;
 use crate::routing::{Pick, Target, headers};
+use crate::telemetry::labels::{Deadline, Phase};
 
 /// What nodes say to each other about an answer, and what this node says itself.
 const DROPPED: KnownSet =
@@ -47,9 +50,11 @@ impl Dispatch<'_> {
         let persist = self.persist();
         self.write_head(head, from, (form, persist), recorder.as_mut());
         self.lane.down.advance(head.length);
+        self.tally.status = head.status;
+        self.tally.bytes_out += self.lane.reply.len() as u64;
         if head.is_upgrade() {
             self.upload.finish(&mut self.lane.client);
-            tunnel::run(self.lane, link).await;
+            self.tally.bytes_out += tunnel::run(self.lane, link).await;
             return (After::Gone, false);
         }
         let settings = &self.proxy.settings;
@@ -58,10 +63,22 @@ impl Dispatch<'_> {
         let mut relay = Relay::new(self.lane, link, &mut self.upload, head.framing, form, limits);
         relay.record(recorder.take());
         let end = relay.run().await;
+        self.tally.bytes_out += relay.passed();
+        self.tally.passed = relay.first();
         match end {
             End::Whole => {}
-            End::Gone => return (After::Gone, false),
+            End::Gone => {
+                self.tally.end = HowEnded::Canceled;
+                self.proxy.metrics.canceled(Phase::Answering);
+                return (After::Gone, false);
+            }
             End::Broken | End::Idle | End::Total => {
+                self.tally.end = HowEnded::Broken;
+                match end {
+                    End::Idle => self.proxy.metrics.timed_out(Deadline::Idle),
+                    End::Total => self.proxy.metrics.timed_out(Deadline::Total),
+                    End::Whole | End::Gone | End::Broken => {}
+                }
                 let refusal = broken_off(&self.request.agent, end);
                 let event = refusal.event(&self.request.id);
                 if is_stream && relay.last_words(&event).await {
@@ -82,7 +99,7 @@ impl Dispatch<'_> {
         let is_closed = persist == Persist::Close
             || head.framing == Framing::UntilClose
             || form == BodyForm::Plain;
-        let is_read = self.upload.finish(&mut self.lane.client);
+        let is_read = self.upload.is_read();
         (if is_closed || !is_read { After::Close } else { After::Next }, is_reusable)
     }
 
@@ -148,8 +165,15 @@ impl Dispatch<'_> {
         }
         let around = Around { request_id: &request.id, persist, to: request.to(), add: &add };
         refusal.write(&mut self.lane.reply, &around);
-        self.upload.finish(&mut self.lane.client);
+        self.said(refusal.code.status().as_u16());
         if persist == Persist::Close { After::Close } else { After::Next }
+    }
+
+    /// An answer of this node's own has been written to [`Lane::reply`](super::exchange::Lane).
+    pub(super) fn said(&mut self, status: u16) {
+        self.tally.status = status;
+        self.tally.bytes_out += self.lane.reply.len() as u64;
+        self.tally.passed = Some(Instant::now());
     }
 
     pub(super) fn persist(&self) -> Persist {

@@ -214,10 +214,10 @@ impl Upload {
         self.is_stopped = true;
     }
 
-    /// Ends the request: what belongs to it is removed from the input, if all of it has come.
-    pub(super) fn finish(&self, client: &mut Client) -> bool {
-        client.input.advance(self.known);
-        self.is_read
+    /// Ends the request: what is known to belong to it is removed from the input.
+    pub(super) fn finish(&mut self, client: &mut Client) {
+        client.input.advance(std::mem::take(&mut self.known));
+        (self.start, self.sent, self.is_whole) = (0, 0, false);
     }
 
     /// All of the request has been read from the client.
@@ -258,6 +258,11 @@ impl Upload {
     /// The body, when all of it has come and is still there.
     pub(super) fn body<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         (self.is_read && self.is_whole).then(|| &input[self.start..self.known])
+    }
+
+    /// Bytes of body read.
+    pub(super) fn progress_in(&self) -> u64 {
+        self.tracker.body_bytes()
     }
 
     /// Grows with each byte read and each one written.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
@@ -22,6 +23,8 @@ use super::request::{Request, new_id};
 use super::settings::{HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, WINDOW_BYTES};
 use super::timer::Timer;
 use crate::api::{Code, Connection};
+use crate::telemetry::labels::{Arrival, Deadline, Limit, Outcome, RouteClass};
+use crate::telemetry::metrics::Ended;
 
 /// What came next on a connection.
 enum Next {
@@ -52,19 +55,22 @@ pub(super) async fn serve(
         down: BytesMut::new(),
     };
     let mut pipe: Option<Pipe> = None;
+    let _counted = proxy.metrics.client_connected();
+    let client = proxy.access_log.as_ref().map(|_| ends.peer.to_string()).unwrap_or_default();
     loop {
-        let head = match next(&mut lane, stopping.as_mut()).await {
+        let head = match next(&proxy, &mut lane, stopping.as_mut()).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
                 tracing::debug!(error = %bad, client.address = %ends.peer, "no request");
                 refuse(&mut lane, bad);
+                malformed(&proxy, &lane, bad);
                 return flush_and_linger(&mut lane).await;
             }
             Next::End => return,
         };
         let request = Request::new(head, &lane.client.input, &proxy.settings);
         let dispatch = Dispatch::new(&proxy, &mut lane, &mut pipe, ends, &request, &stopped);
-        match dispatch.run().await {
+        match dispatch.run(&client).await {
             After::Next if flush(&mut lane).await => tidy(&mut lane),
             After::Next => return,
             After::Close => return flush_and_linger(&mut lane).await,
@@ -74,7 +80,11 @@ pub(super) async fn serve(
 }
 
 /// Waits for the head of a request.
-async fn next(lane: &mut Lane, mut stopping: Pin<&mut impl Future<Output = ()>>) -> Next {
+async fn next(
+    proxy: &Proxy,
+    lane: &mut Lane,
+    mut stopping: Pin<&mut impl Future<Output = ()>>,
+) -> Next {
     let due = Instant::now() + HEADER_READ_TIMEOUT;
     let mut seen = 0;
     poll_fn(|context| {
@@ -95,10 +105,13 @@ async fn next(lane: &mut Lane, mut stopping: Pin<&mut impl Future<Output = ()>>)
             }
         }
         let is_stopping = seen == 0 && stopping.as_mut().poll(context).is_ready();
-        if is_stopping || lane.timer.poll_at(context, Some(due)).is_ready() {
-            return Poll::Ready(Next::End);
+        if !is_stopping && lane.timer.poll_at(context, Some(due)).is_pending() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        if seen > 0 {
+            proxy.metrics.timed_out(Deadline::Head);
+        }
+        Poll::Ready(Next::End)
     })
     .await
 }
@@ -113,6 +126,22 @@ fn refuse(lane: &mut Lane, bad: BadHead) {
     let around =
         Around { request_id: &new_id(), persist: Persist::Close, to: ToRequest::Other, add: &[] };
     Refusal::new(code, bad.to_string()).write(&mut lane.reply, &around);
+}
+
+fn malformed(proxy: &Proxy, lane: &Lane, bad: BadHead) {
+    if bad.status() == 431 {
+        proxy.metrics.limited(Limit::HeadBytes);
+    }
+    proxy.metrics.ended(&Ended {
+        class: RouteClass::Malformed,
+        from: Arrival::Client,
+        outcome: if bad.status() < 500 { Outcome::ClientError } else { Outcome::ServerError },
+        duration: Duration::ZERO,
+        first_byte: None,
+        added: None,
+        bytes_in: lane.client.input.len() as u64,
+        bytes_out: lane.reply.len() as u64,
+    });
 }
 
 /// Writes what is left to be written: an error that was said instead of an answer.

@@ -17,9 +17,14 @@ use super::local::Pipe;
 use super::refusal::Refusal;
 use super::request::{Class, Request};
 use super::settings::{ATTEMPTS_MAX, HOPS_MAX, REFUSALS_MAX};
+use super::tally::{HowEnded, Tally, pick_reason};
 use crate::agent::Offer;
 use crate::api::{Code, Connection};
 use crate::routing::{Here, Nobody, Outcome, Pick, Place, Question, Repeat, Sent, Target};
+use crate::telemetry::labels::{
+    Deadline, EjectionCause, Limit, Phase, Place as At, Refusal as Refused, RetryCause,
+    RetryDenial, Side,
+};
 
 /// What becomes of the connection of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +63,7 @@ pub(super) struct Dispatch<'a> {
     was_sent: bool,
     /// Whether it may run twice.
     repeat: Repeat,
+    pub(super) tally: Tally,
 }
 
 /// What an attempt at another node came to.
@@ -99,11 +105,29 @@ impl<'a> Dispatch<'a> {
             last_refusal: None,
             was_sent: false,
             repeat: request.repeat,
+            tally: Tally::default(),
         }
     }
 
-    /// Answers the request, one way or another.
-    pub(super) async fn run(mut self) -> After {
+    /// Answers the request, one way or another, and tells how it ended.
+    pub(super) async fn run(mut self, client: &str) -> After {
+        let after = self.answer().await;
+        let request = self.request;
+        if after == After::Gone && self.tally.status == 0 {
+            self.tally.end = HowEnded::Canceled;
+        }
+        let input = &self.lane.client.input;
+        let sent = match &request.line {
+            Some((method, path)) => (method.as_slice(), path.as_slice()),
+            None => (request.head.method_text.of(input), request.head.path(input)),
+        };
+        let bytes_in = request.head.length as u64 + self.upload.progress_in();
+        self.tally.tell(self.proxy, request, sent, client, bytes_in);
+        self.upload.finish(&mut self.lane.client);
+        after
+    }
+
+    async fn answer(&mut self) -> After {
         let request = self.request;
         if let Err(fault) = self.upload.track(&self.lane.client.input) {
             return self.refuse(&self.bad_body(fault));
@@ -146,10 +170,12 @@ impl<'a> Dispatch<'a> {
                 "Agent '{agent}': the request came from another node and this node does not run \
                  the agent"
             );
+            self.proxy.metrics.refused(Side::Sent, Refused::Absent);
             return self.refuse(&Refusal::bounced(Code::HopLimit, "absent", detail));
         };
         if self.proxy.local_load.is_draining() {
             let detail = format!("Agent '{agent}': this node is stopping; nothing has run");
+            self.proxy.metrics.refused(Side::Sent, Refused::Draining);
             return self.refuse(&Refusal::bounced(Code::Draining, "draining", detail));
         }
         let when_full = if self.request.must_queue { WhenFull::Queue } else { WhenFull::GoOn };
@@ -157,6 +183,7 @@ impl<'a> Dispatch<'a> {
             Ok(after) => after,
             Err(full) => {
                 let detail = format!("Agent '{}': {full}; nothing has run", self.request.agent);
+                self.proxy.metrics.refused(Side::Sent, Refused::Full);
                 self.refuse(&Refusal::bounced(Code::NodeFull, "full", detail))
             }
         }
@@ -242,7 +269,7 @@ impl<'a> Dispatch<'a> {
         };
         let is_first = self.tried.is_empty() && self.bounced.is_empty();
         let proxy = self.proxy;
-        proxy.with_core(|core, now| {
+        let picked = proxy.with_core(|core, now| {
             if is_first {
                 core.request_began(now, question.agent);
             }
@@ -251,11 +278,17 @@ impl<'a> Dispatch<'a> {
                 Place::Here => None,
                 Place::There(target) => {
                     core.begin(now, target.id);
+                    proxy.metrics.ask_began();
                     Some(Outstanding { proxy, id: target.id })
                 }
             };
             Ok((pick, guard))
-        })
+        });
+        if let Ok((pick, guard)) = &picked {
+            let place = if guard.is_some() { At::There } else { At::Here };
+            proxy.metrics.picked(place, pick_reason(pick.why.reason));
+        }
+        picked
     }
 
     /// A node refused before it read the request.
@@ -267,11 +300,12 @@ impl<'a> Dispatch<'a> {
             self.tried.push(target.id);
         }
         let agent = &self.request.agent;
-        let (code, what) = match why {
-            b"full" => (Code::NodeFull, "is full"),
-            b"draining" => (Code::Draining, "is stopping"),
-            _ => (Code::HopLimit, "does not run the agent"),
+        let (code, kind, what) = match why {
+            b"full" => (Code::NodeFull, Refused::Full, "is full"),
+            b"draining" => (Code::Draining, Refused::Draining, "is stopping"),
+            _ => (Code::HopLimit, Refused::Absent, "does not run the agent"),
         };
+        self.proxy.metrics.refused(Side::Met, kind);
         let detail = format!("Agent '{agent}': node {} {what}; nothing has run", target.name);
         let refusal = Refusal::new(code, detail);
         if !self.upload.is_whole() {
@@ -290,33 +324,76 @@ impl<'a> Dispatch<'a> {
             Fault::Broken | Fault::Died | Fault::BadAnswer(_) => (Outcome::Broken, Sent::Maybe),
             Fault::FirstByte => (Outcome::TimedOut, Sent::Maybe),
             Fault::Total => return Attempted::Refuse(self.too_late(fault)),
-            Fault::Gone => return Attempted::Done(After::Gone),
+            Fault::Gone => return Attempted::Done(self.client_left()),
             Fault::Body(fault) => return Attempted::Refuse(self.bad_body(fault)),
         };
-        let repeat = self.repeat;
-        let may_go_on = self.proxy.with_core(|core, now| {
-            core.outcome(now, target, outcome);
-            fault != Fault::FirstByte && core.may_retry(now, sent, repeat)
-        });
+        let may_go_on = self.may_go_on(target, outcome, sent);
         if outcome == Outcome::NotConnected || fault == Fault::Broken {
             (self.proxy.doubt)(target.id);
         }
         self.was_sent |= sent == Sent::Maybe;
-        if may_go_on && self.upload.is_whole() {
+        if may_go_on {
             return Attempted::Again;
         }
-        let (agent, failed) = (&self.request.agent, self.failed);
         Attempted::Refuse(match fault {
             Fault::FirstByte => self.too_late(fault),
             Fault::BadAnswer(bad) => {
+                let agent = &self.request.agent;
                 Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
             }
-            _ => Refusal::nobody(agent, Nobody::AllTried, failed, self.was_sent),
+            _ => self.nobody(Nobody::AllTried),
         })
+    }
+
+    /// Tells the core of a failure, and asks whether the request may be sent once more.
+    fn may_go_on(&self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
+        let (repeat, metrics) = (self.repeat, &self.proxy.metrics);
+        let (before, may, after) = self.proxy.with_core(|core, now| {
+            let before = *core.stats();
+            core.outcome(now, target, outcome);
+            // Who has waited for so long is not made to wait again.
+            let may = outcome != Outcome::TimedOut && core.may_retry(now, sent, repeat);
+            (before, may, *core.stats())
+        });
+        let (cause, ejection) = match outcome {
+            Outcome::NotConnected => (RetryCause::NotConnected, EjectionCause::NotConnected),
+            Outcome::TimedOut => (RetryCause::TimedOut, EjectionCause::TimedOut),
+            Outcome::Answered(_) | Outcome::Refused | Outcome::Broken => {
+                (RetryCause::Broken, EjectionCause::Broken)
+            }
+        };
+        if after.ejections_unreachable > before.ejections_unreachable
+            || after.ejections_failing > before.ejections_failing
+        {
+            metrics.ejected(ejection);
+        }
+        let may = may && self.upload.is_whole() && self.failed < ATTEMPTS_MAX;
+        if may {
+            metrics.retried(cause);
+        } else {
+            metrics.retry_denied(if after.retries_over_budget > before.retries_over_budget {
+                RetryDenial::Budget
+            } else if sent == Sent::Maybe && repeat == Repeat::Unsafe {
+                RetryDenial::Unsafe
+            } else {
+                RetryDenial::Attempts
+            });
+        }
+        may
+    }
+
+    /// The client left before there was an answer.
+    pub(super) fn client_left(&mut self) -> After {
+        let is_sending = !self.upload.is_read();
+        self.proxy.metrics.canceled(if is_sending { Phase::Sending } else { Phase::Waiting });
+        self.tally.end = HowEnded::Canceled;
+        After::Gone
     }
 
     /// A deadline passed before there was an answer.
     pub(super) fn too_late(&self, fault: Fault) -> Refusal {
+        let deadline = if fault == Fault::Total { Deadline::Total } else { Deadline::FirstByte };
+        self.proxy.metrics.timed_out(deadline);
         let agent = &self.request.agent;
         let waited = self.request.began.elapsed().as_secs_f64();
         let which = if fault == Fault::Total { "deadline" } else { "first byte" };
@@ -329,10 +406,11 @@ impl<'a> Dispatch<'a> {
     pub(super) fn bad_body(&self, fault: BodyFault) -> Refusal {
         let limit = self.proxy.settings.body_bytes_max;
         match fault {
-            BodyFault::TooLong => Refusal::new(
-                Code::BodyTooLarge,
-                format!("Request body is longer than {limit} bytes"),
-            ),
+            BodyFault::TooLong => {
+                self.proxy.metrics.limited(Limit::BodyBytes);
+                let detail = format!("Request body is longer than {limit} bytes");
+                Refusal::new(Code::BodyTooLarge, detail)
+            }
             BodyFault::Malformed => {
                 Refusal::new(Code::BodyUnreadable, "Request body is malformed: its chunks are not")
             }
@@ -356,6 +434,7 @@ pub(super) struct Outstanding<'a> {
 
 impl Drop for Outstanding<'_> {
     fn drop(&mut self) {
+        self.proxy.metrics.ask_ended();
         self.proxy.with_core(|core, now| core.end(now, self.id));
     }
 }

@@ -7,8 +7,9 @@ use std::task::Poll;
 
 use astromesh_wire::State;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::Proxy;
 use super::client::Client;
 use super::dispatch::{Attempted, Dispatch, Outstanding};
 use super::exchange::{Attempt, Fault};
@@ -17,8 +18,10 @@ use super::http1::{
 };
 use super::link::Link;
 use super::settings::REPLAY_BYTES_MAX;
-use super::{Proxy, upstream};
+use super::tally::By;
+use super::upstream::Socket;
 use crate::routing::{LoadRecord, Outcome, Pick, Target, headers};
+use crate::telemetry::labels::LoadSource;
 
 /// What a client's request says to this node alone; each hop says its own.
 const DROPPED: KnownSet =
@@ -32,6 +35,8 @@ impl Dispatch<'_> {
         pick: &Pick,
         guard: Outstanding<'_>,
     ) -> Attempted {
+        self.tally.tried += 1;
+        self.tally.by = By::There(Arc::clone(target));
         // Dropped after the guard: when the other node sees the connection close, the request is
         // not counted any more.
         let mut link;
@@ -59,6 +64,7 @@ impl Dispatch<'_> {
                 }
             }
         };
+        self.tally.answered = Some(Instant::now());
         let lines = &head.headers;
         let load = lines.value(Known::Load, &self.lane.down).and_then(LoadRecord::parse);
         let refused = lines.value(Known::Refused, &self.lane.down);
@@ -66,6 +72,7 @@ impl Dispatch<'_> {
         self.proxy.with_core(|core, now| {
             core.outcome(now, target, outcome);
             if let Some(load) = load {
+                self.proxy.metrics.heard(LoadSource::Header);
                 core.heard(now, target.id, load);
             }
         });
@@ -87,9 +94,9 @@ impl Dispatch<'_> {
     }
 
     /// Connects, unless the client leaves meanwhile.
-    pub(super) async fn connect(&mut self, authority: &str) -> Result<TcpStream, Fault> {
+    pub(super) async fn connect(&mut self, authority: &str) -> Result<Socket, Fault> {
         let limit = self.proxy.settings.connect_timeout;
-        let connecting = upstream::connect(authority, limit);
+        let connecting = self.proxy.pool.connect(authority, limit);
         let done = self.upload.end();
         match unless_gone(&mut self.lane.client, done, connecting).await {
             Some(Ok(stream)) => Ok(stream),
@@ -114,6 +121,7 @@ impl Dispatch<'_> {
         // What cannot be sent twice is not sent before the node has taken the request.
         let is_held = target.is_node && is_long && !request.head.expects_continue;
         self.upload.begin(is_held);
+        self.tally.asked = Some(Instant::now());
         let left = request.deadline_left();
         let mut add: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
         add.push((headers::HOP, b"1"));

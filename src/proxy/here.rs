@@ -18,9 +18,11 @@ use super::link::Link;
 use super::local::Pipe;
 use super::refusal::Refusal;
 use super::request::Class;
+use super::tally::By;
 use crate::agent::{Offer, UpstreamUrl};
 use crate::api::Code;
 use crate::routing::headers;
+use crate::telemetry::labels::{Phase, Refusal as Refused, Side};
 
 /// What another node or a client said to this node, and an upstream has no use for.
 const DROPPED: KnownSet =
@@ -76,14 +78,30 @@ impl Dispatch<'_> {
         if when_full == WhenFull::GoOn {
             return proxy.admission.try_enter(agent).map_err(NoPlace::Full);
         }
-        let until = Instant::now() + proxy.settings.queue_timeout;
+        let began = Instant::now();
+        let until = began + proxy.settings.queue_timeout;
         let until = self.request.total.map_or(until, |total| total.min(until));
         let entering = proxy.admission.enter_queued(agent, until);
         let done = self.upload.end();
-        match unless_gone(&mut self.lane.client, done, entering).await {
-            Some(entered) => entered.map_err(NoPlace::Not),
-            None => Err(NoPlace::Gone),
-        }
+        let entered = unless_gone(&mut self.lane.client, done, entering).await;
+        let waited = began.elapsed();
+        self.tally.waited += waited;
+        proxy.metrics.queued(waited);
+        entered
+            .ok_or_else(|| {
+                proxy.metrics.canceled(Phase::Queued);
+                NoPlace::Gone
+            })?
+            .map_err(|why| {
+                proxy.metrics.refused(
+                    Side::Sent,
+                    match why {
+                        NotAdmitted::QueueFull => Refused::QueueFull,
+                        NotAdmitted::TimedOut => Refused::QueueTimeout,
+                    },
+                );
+                NoPlace::Not(why)
+            })
     }
 
     /// Sends the request to whoever answers on this node, and passes the answer on.
@@ -92,6 +110,8 @@ impl Dispatch<'_> {
         upstream: Option<&Arc<UpstreamUrl>>,
         recorder: Option<Recorder>,
     ) -> After {
+        self.tally.tried += 1;
+        self.tally.by = By::Here;
         let (mut link, head) = match upstream {
             Some(url) => match self.ask_upstream(url).await {
                 Ok(answered) => answered,
@@ -102,6 +122,7 @@ impl Dispatch<'_> {
                 Err(fault) => return self.failed_here(fault),
             },
         };
+        self.tally.answered = Some(Instant::now());
         let (after, is_reusable) = self.pass(&mut link, &head, None, recorder).await;
         if is_reusable {
             match (link, upstream) {
@@ -160,6 +181,7 @@ impl Dispatch<'_> {
     ) -> Result<ResponseHead, Fault> {
         let request = self.request;
         self.upload.begin(false);
+        self.tally.asked = Some(Instant::now());
         let left = request.deadline_left();
         let mut add: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
         let mut drop = edit.drop;
@@ -195,7 +217,7 @@ impl Dispatch<'_> {
 
     fn failed_here(&mut self, fault: Fault) -> After {
         let refusal = match fault {
-            Fault::Gone => return After::Gone,
+            Fault::Gone => return self.client_left(),
             Fault::Body(fault) => self.bad_body(fault),
             Fault::FirstByte | Fault::Total => self.too_late(fault),
             Fault::NotSent | Fault::Broken | Fault::Died | Fault::BadAnswer(_) => {
@@ -213,7 +235,7 @@ impl Dispatch<'_> {
     fn failed_upstream(&mut self, fault: Fault) -> After {
         let agent = &self.request.agent;
         let refusal = match fault {
-            Fault::Gone => return After::Gone,
+            Fault::Gone => return self.client_left(),
             Fault::Body(fault) => self.bad_body(fault),
             Fault::FirstByte | Fault::Total => self.too_late(fault),
             Fault::BadAnswer(bad) => {

@@ -14,9 +14,11 @@ use super::http1::{Known, KnownSet, Persist, ResponseHead, ToRequest};
 use super::idempotency::{Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
 use super::settings::BODY_IDLE_MAX;
+use super::tally::By;
 use crate::agent::Offer;
 use crate::api::Code;
 use crate::routing::headers;
+use crate::telemetry::labels::Keyed;
 
 /// What belongs to one answer, or to one way of giving it.
 const NOT_KEPT: KnownSet = KnownSet::of(&[
@@ -53,6 +55,7 @@ impl Dispatch<'_> {
         loop {
             match self.proxy.results.begin(key.clone(), fingerprint) {
                 Begin::First(recorder) => {
+                    self.proxy.metrics.keyed(Keyed::First);
                     if permit.is_none() {
                         match self.admit(offer, WhenFull::Queue).await {
                             Ok(again) => permit = Some(again),
@@ -67,8 +70,12 @@ impl Dispatch<'_> {
                     drop(permit);
                     return after;
                 }
-                Begin::Replay(stored) => return self.replay(&stored),
+                Begin::Replay(stored) => {
+                    self.proxy.metrics.keyed(Keyed::Replayed);
+                    return self.replay(&stored);
+                }
                 Begin::Running(running) => {
+                    self.proxy.metrics.keyed(Keyed::Waited);
                     // Whoever waits for another's run needs no place.
                     drop(permit.take());
                     let done = self.upload.end();
@@ -81,6 +88,7 @@ impl Dispatch<'_> {
                 }
                 Begin::NotKept => return self.refuse(&not_kept()),
                 Begin::Mismatch => {
+                    self.proxy.metrics.keyed(Keyed::Mismatched);
                     let detail = "The idempotency key was used for another request before";
                     return self.refuse(&Refusal::new(Code::IdempotencyKeyReused, detail));
                 }
@@ -117,6 +125,7 @@ impl Dispatch<'_> {
 
     /// Gives a kept answer.
     fn replay(&mut self, stored: &Stored) -> After {
+        self.tally.by = By::Here;
         let persist = self.persist();
         let out: &mut BytesMut = &mut self.lane.reply;
         let (status, length, id) = (stored.status, stored.body.len(), &self.request.id);
@@ -138,7 +147,7 @@ impl Dispatch<'_> {
         if self.request.to() == ToRequest::Other {
             out.extend_from_slice(&stored.body);
         }
-        self.upload.finish(&mut self.lane.client);
+        self.said(status);
         if persist == Persist::Close { After::Close } else { After::Next }
     }
 }

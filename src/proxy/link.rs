@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::local::Pipe;
+use super::upstream::Socket;
 
 /// Room for one read, at first.
 pub(super) const READ_BYTES_MIN: usize = 8 * 1024;
@@ -17,7 +17,7 @@ pub(super) const READ_BYTES_MIN: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) enum Link {
     /// Another node, a static peer, or an upstream agent.
-    Tcp(TcpStream),
+    Tcp(Socket),
     /// This node.
     Pipe(Pipe),
 }
@@ -30,7 +30,7 @@ impl Link {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => poll_read(stream, context, buffer, room),
+            Self::Tcp(socket) => poll_read(&mut socket.stream, context, buffer, room),
             Self::Pipe(pipe) => poll_read(&mut pipe.stream, context, buffer, room),
         }
     }
@@ -42,7 +42,7 @@ impl Link {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => poll_write(stream, context, first, second),
+            Self::Tcp(socket) => poll_write(&mut socket.stream, context, first, second),
             Self::Pipe(pipe) => poll_write(&mut pipe.stream, context, first, second),
         }
     }

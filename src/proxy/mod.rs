@@ -14,6 +14,7 @@
 //! * [`admission`]: who begins, waits, or is refused; [`idempotency`] and `keyed`: what runs once
 //! * `client`: the client's end, and the body of a request
 //! * `link`: the other end; `upstream`: connections to it, `local`: the pipe to our own routes
+//! * `tally`: what is told of a request to metrics and access log
 //! * `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
 //!
@@ -40,6 +41,7 @@ mod local;
 mod refusal;
 mod relay;
 mod request;
+mod tally;
 mod timer;
 mod tunnel;
 mod upstream;
@@ -53,6 +55,9 @@ use astromesh_wire::NodeId;
 use crate::api::Agents;
 use crate::directory::Reader;
 use crate::routing::{Core, LoadRecord, LocalLoad};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::labels::LoadSource;
+use crate::telemetry::metrics::Metrics;
 use admission::Admission;
 use idempotency::Results;
 use upstream::Pool;
@@ -80,6 +85,10 @@ pub struct Setup {
     pub router: axum::Router,
     /// Deadlines and limits.
     pub settings: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where each request gets a line; `None` when that is off.
+    pub access_log: Option<AccessLog>,
     /// When the process started.
     pub started: Instant,
     /// Told of nodes that could not be connected to.
@@ -104,6 +113,8 @@ pub struct Proxy {
     router: axum::Router,
     pool: Pool,
     settings: Settings,
+    metrics: Metrics,
+    access_log: Option<AccessLog>,
     started: Instant,
     doubt: Box<dyn Fn(NodeId) + Send + Sync>,
 }
@@ -142,7 +153,9 @@ impl Proxy {
             results: setup.results,
             agents: setup.agents,
             router: setup.router,
-            pool: Pool::default(),
+            pool: Pool::new(setup.metrics.clone()),
+            metrics: setup.metrics,
+            access_log: setup.access_log,
             settings: setup.settings,
             started: setup.started,
             doubt: setup.doubt,
@@ -161,9 +174,16 @@ impl Proxy {
         self.local_load.active()
     }
 
-    /// Another node says how busy it is.
+    /// Another node says by beacon how busy it is.
     pub fn heard(&self, id: NodeId, record: LoadRecord) {
+        self.metrics.heard(LoadSource::Beacon);
         self.with_core(|core, now| core.heard(now, id, record));
+    }
+
+    /// Nodes that are passed over now.
+    #[must_use]
+    pub fn ejected(&self) -> usize {
+        self.with_core(|core, now| core.ejected(now))
     }
 
     /// From now on nodes that send work here are told to take it elsewhere, and clients to connect

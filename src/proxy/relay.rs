@@ -61,6 +61,10 @@ pub(super) struct Relay<'a> {
     /// Something moved since the deadline was set.
     has_moved: bool,
     moved: Instant,
+    /// Body bytes written to the client.
+    passed: u64,
+    /// When the first bytes were written.
+    first: Option<Instant>,
     /// Keeps the answer for repeats of the request.
     recorder: Option<Recorder>,
 }
@@ -90,6 +94,8 @@ impl<'a> Relay<'a> {
             end: None,
             has_moved: true,
             moved: Instant::now(),
+            passed: 0,
+            first: None,
             recorder: None,
         }
     }
@@ -134,6 +140,8 @@ impl<'a> Relay<'a> {
                     Poll::Ready(Ok(written)) => {
                         lane.down.advance(written);
                         self.ready -= written;
+                        self.passed += written as u64;
+                        self.first.get_or_insert_with(Instant::now);
                         self.has_moved = true;
                         continue;
                     }
@@ -214,6 +222,16 @@ impl<'a> Relay<'a> {
     /// Whether the connection to whoever answers can take another request.
     pub(super) fn is_clean(&self) -> bool {
         self.tracker.is_done() && self.upload.is_sent() && self.lane.down.is_empty()
+    }
+
+    /// Body bytes written to the client.
+    pub(super) const fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// When the first bytes were written to the client.
+    pub(super) const fn first(&self) -> Option<Instant> {
+        self.first
     }
 
     /// Ends a stream of events that broke off with one that says so; the connection is to be closed

@@ -12,8 +12,8 @@ use astromesh_wire::NodeId;
 use astromesh_wire::limits::AGENT_NAME_BYTES_MAX;
 use tokio::time::Instant;
 
-use super::http1::{Known, Method, RequestHead, ToRequest};
-use super::settings::{Settings, after};
+use super::http1::{Framing, Known, Method, RequestHead, ToRequest};
+use super::settings::{REPLAY_BYTES_MAX, Settings, after};
 use super::timer::earlier;
 use crate::routing::Repeat;
 
@@ -60,6 +60,8 @@ pub(super) struct Request {
     pub(super) explains: bool,
     /// Whether method or key make it safe to run twice.
     pub(super) repeat: Repeat,
+    /// Method and path, when the head may be gone before the request has ended.
+    pub(super) line: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Request {
@@ -82,9 +84,17 @@ impl Request {
         let origin = headers.value(Known::Origin, input).and_then(|id| text(id)?.parse().ok());
         let is_repeatable =
             matches!(head.method, Method::Get | Method::Head) || headers.has(Known::IdempotencyKey);
+        let is_long = match head.framing {
+            Framing::Length(bytes) => bytes > REPLAY_BYTES_MAX as u64,
+            Framing::Chunked => true,
+            Framing::None | Framing::UntilClose => head.upgrade,
+        };
+        let line =
+            is_long.then(|| (head.method_text.of(input).to_vec(), head.path(input).to_vec()));
         Self {
             class,
             agent,
+            line,
             id,
             is_id_new,
             began,

@@ -11,17 +11,19 @@ use super::link::{Link, READ_BYTES_MIN};
 use super::settings::WINDOW_BYTES;
 
 /// Copies until one side ends or breaks; what that side had said is written first. What was read
-/// ahead on either side goes first.
-pub(super) async fn run(lane: &mut Lane, link: &mut Link) {
+/// ahead on either side goes first. Returns the number of bytes written to the client.
+pub(super) async fn run(lane: &mut Lane, link: &mut Link) -> u64 {
     let mut empty = BytesMut::new();
+    let mut passed = 0;
     poll_fn(|context| {
         let Lane { client, reply, down, .. } = &mut *lane;
         // Both are asked each time, so that neither goes without being woken.
         let up = poll_up(context, client, link, &mut empty);
-        let down = poll_down(context, client, link, reply, down);
+        let down = poll_down(context, client, link, (&mut *reply, down), &mut passed);
         if up.is_ready() || down.is_ready() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+    passed
 }
 
 fn poll_up(
@@ -46,8 +48,8 @@ fn poll_down(
     context: &mut Context<'_>,
     client: &mut Client,
     link: &mut Link,
-    head: &mut BytesMut,
-    down: &mut BytesMut,
+    (head, down): (&mut BytesMut, &mut BytesMut),
+    passed: &mut u64,
 ) -> Poll<()> {
     let mut room = READ_BYTES_MIN;
     loop {
@@ -56,6 +58,7 @@ fn poll_down(
                 return Poll::Ready(());
             };
             down.advance(written);
+            *passed += written as u64;
         } else {
             match ready!(link.poll_read(context, down, room)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),

@@ -14,6 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::telemetry::labels::{Deadline, Limit};
+use crate::telemetry::metrics::{Metrics, OpenConnection};
+
 /// Less than the time after which servers close an idle connection (a node after 10 s, common ones
 /// after 5 s), so that requests do not meet connections that are just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -31,9 +34,17 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(3);
 
 /// The idle connections; see the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     idle: Mutex<Idle>,
+    metrics: Metrics,
+}
+
+/// A connection, counted as long as it is open.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    _counted: OpenConnection,
 }
 
 #[derive(Debug, Default)]
@@ -44,30 +55,37 @@ struct Idle {
 
 #[derive(Debug)]
 struct Entry {
-    stream: TcpStream,
+    socket: Socket,
     since: Instant,
 }
 
 impl Pool {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { idle: Mutex::default(), metrics }
+    }
+
     /// A connection that is idle, young and still open.
-    pub(super) fn take(&self, authority: &str) -> Option<TcpStream> {
+    pub(super) fn take(&self, authority: &str) -> Option<Socket> {
         let now = Instant::now();
         let mut idle = self.lock();
         let idle = &mut *idle;
         let entries = idle.by_authority.get_mut(authority)?;
         while let Some(entry) = entries.pop() {
             idle.count -= 1;
-            if now.duration_since(entry.since) < IDLE_TIMEOUT && is_open(&entry.stream) {
-                return Some(entry.stream);
+            if now.duration_since(entry.since) < IDLE_TIMEOUT && is_open(&entry.socket.stream) {
+                self.metrics.upstream_reused();
+                return Some(entry.socket);
             }
+            self.metrics.upstream_expired();
         }
         None
     }
 
     /// Keeps a connection on which an answer has ended, if there is room.
-    pub(super) fn put(&self, authority: &str, stream: TcpStream) {
+    pub(super) fn put(&self, authority: &str, socket: Socket) {
         let mut idle = self.lock();
         if idle.count >= IDLE_MAX {
+            self.metrics.limited(Limit::IdleConnections);
             return;
         }
         if !idle.by_authority.contains_key(authority) {
@@ -75,8 +93,11 @@ impl Pool {
         }
         let entries = idle.by_authority.get_mut(authority).expect("it was put there");
         if entries.len() < IDLE_PER_AUTHORITY_MAX {
-            entries.push(Entry { stream, since: Instant::now() });
+            entries.push(Entry { socket, since: Instant::now() });
             idle.count += 1;
+            self.metrics.upstream_parked();
+        } else {
+            self.metrics.limited(Limit::IdleConnections);
         }
     }
 
@@ -85,6 +106,9 @@ impl Pool {
         let mut idle = self.lock();
         if let Some(entries) = idle.by_authority.remove(authority) {
             idle.count -= entries.len();
+            for _ in entries {
+                self.metrics.upstream_expired();
+            }
         }
     }
 
@@ -98,7 +122,9 @@ impl Pool {
                 // The oldest are in front.
                 let old = entries
                     .partition_point(|entry| now.duration_since(entry.since) >= IDLE_TIMEOUT);
-                drop(entries.drain(..old));
+                for _ in entries.drain(..old) {
+                    self.metrics.upstream_expired();
+                }
             }
             idle.by_authority.retain(|_, entries| !entries.is_empty());
             idle.count = idle.by_authority.values().map(Vec::len).sum();
@@ -122,11 +148,26 @@ fn is_open(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Connects to `host:port`, or `host` for port 80.
-///
-/// # Errors
-/// Nobody listens there, the name is not known, or it took longer than `limit`.
-pub(super) async fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
+impl Pool {
+    /// Connects to `host:port`, or `host` for port 80.
+    ///
+    /// # Errors
+    /// Nobody listens there, the name is not known, or it took longer than `limit`.
+    pub(super) async fn connect(&self, authority: &str, limit: Duration) -> io::Result<Socket> {
+        match connect(authority, limit).await {
+            Ok(stream) => Ok(Socket { stream, _counted: self.metrics.upstream_connected() }),
+            Err(error) => {
+                self.metrics.upstream_failed();
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.metrics.timed_out(Deadline::Connect);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
     let connecting = async {
         match authority.parse::<SocketAddr>() {
             Ok(address) => TcpStream::connect(address).await,
@@ -152,18 +193,18 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (TcpStream, TcpStream, String) {
+    async fn pair(pool: &Pool) -> (Socket, TcpStream, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
-        let connecting = connect(&authority, Duration::from_secs(9));
+        let connecting = pool.connect(&authority, Duration::from_secs(9));
         let (ours, theirs) = tokio::join!(connecting, listener.accept());
         (ours.unwrap(), theirs.unwrap().0, authority)
     }
 
     #[tokio::test]
     async fn an_open_connection_is_taken_once() {
-        let (ours, _theirs, authority) = pair().await;
-        let pool = Pool::default();
+        let pool = Pool::new(Metrics::default());
+        let (ours, _theirs, authority) = pair(&pool).await;
         pool.put(&authority, ours);
         assert_eq!(pool.count(), 1);
         assert!(pool.take(&authority).is_some());
@@ -173,23 +214,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_was_closed_or_spoke_out_of_turn_is_not_taken() {
-        let pool = Pool::default();
-        let (ours, theirs, authority) = pair().await;
+        let pool = Pool::new(Metrics::default());
+        let (ours, theirs, authority) = pair(&pool).await;
         drop(theirs);
-        ours.readable().await.unwrap();
+        ours.stream.readable().await.unwrap();
         pool.put(&authority, ours);
         assert!(pool.take(&authority).is_none());
-        let (ours, mut theirs, authority) = pair().await;
+        let (ours, mut theirs, authority) = pair(&pool).await;
         theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
-        ours.readable().await.unwrap();
+        ours.stream.readable().await.unwrap();
         pool.put(&authority, ours);
         assert!(pool.take(&authority).is_none());
     }
 
     #[tokio::test]
     async fn connections_to_a_node_that_goes_are_forgotten() {
-        let (ours, _theirs, authority) = pair().await;
-        let pool = Pool::default();
+        let pool = Pool::new(Metrics::default());
+        let (ours, _theirs, authority) = pair(&pool).await;
         pool.put(&authority, ours);
         pool.forget(&authority);
         assert!(pool.take(&authority).is_none());
