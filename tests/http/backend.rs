@@ -1,10 +1,13 @@
 //! Something that listens like a node and does exactly what the test says, byte by byte.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+/// Far more than any wait of a test that passes; ends the wait of one that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Most bytes of a request that a backend reads.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
@@ -78,6 +81,17 @@ impl Connection {
 
     pub(crate) async fn write(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads up to this text, which must come; returns all that was read.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        let mut bytes = Vec::new();
+        while !String::from_utf8_lossy(&bytes).contains(end) {
+            let byte = tokio::time::timeout(PATIENCE, self.stream.read_u8()).await;
+            let byte = byte.unwrap_or_else(|_| panic!("no {end:?}"));
+            bytes.push(byte.unwrap_or_else(|_| panic!("ended before {end:?}")));
+        }
+        String::from_utf8(bytes).unwrap()
     }
 
     /// Returns when the other side has closed the connection.

@@ -6,11 +6,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod backend;
+mod bytes;
 mod client;
 mod documented;
 mod forwarding;
+mod keys;
 mod lifecycle;
+mod limits;
 mod metrics;
 mod node;
+mod raw;
 mod routes;
 mod streaming;
+mod upstreams;

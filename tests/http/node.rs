@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse, Trace};
@@ -15,7 +16,8 @@ use astromesh::model::{ErrorCode, ModelError};
 use astromesh::proxy::admission::Admission;
 use astromesh::proxy::idempotency::{Bounds, Results};
 use astromesh::proxy::{self, Proxy};
-use astromesh::routing::{Core, LocalLoad};
+use astromesh::routing::{Core, LocalLoad, StaticPeer};
+use astromesh::telemetry::metrics::Metrics;
 use astromesh_wire::{Load, NodeId, Service, State};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -58,12 +60,14 @@ pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member
 #[derive(Default)]
 pub(crate) struct Scripted {
     summaries: BTreeMap<String, AgentSummary>,
-    offer: Offer,
+    pub(crate) offer: Offer,
+    /// Runs that began.
+    pub(crate) begun: AtomicU32,
     pub(crate) go_on: watch::Sender<bool>,
 }
 
 impl Scripted {
-    fn new(deployed: &[&str], drafts: &[&str]) -> Self {
+    pub(crate) fn new(deployed: &[&str], drafts: &[&str]) -> Self {
         let summary = |name: &str, status, error| AgentSummary {
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
@@ -75,10 +79,17 @@ impl Scripted {
         let reason = Some("no model".to_owned());
         let drafts = drafts.iter().map(|name| summary(name, AgentStatus::Draft, reason.clone()));
         let summaries = deployed.chain(drafts).map(|one| (one.name.clone(), one)).collect();
-        Self { summaries, offer: Offer::default(), go_on: watch::Sender::new(false) }
+        Self { summaries, ..Self::default() }
+    }
+
+    fn deployed(&self) -> impl Iterator<Item = &str> {
+        let all = self.summaries.values();
+        let deployed = all.filter(|agent| agent.status == AgentStatus::Deployed);
+        deployed.map(|agent| agent.name.as_str())
     }
 
     async fn obey(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         match request.query.as_str() {
             "wait" => drop(self.go_on.subscribe().wait_for(|go_on| *go_on).await.unwrap()),
             "fail" => {
@@ -132,6 +143,16 @@ impl Agents for Scripted {
     }
 }
 
+/// What is special about a node.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) agents: Scripted,
+    pub(crate) extra: axum::Router,
+    /// More keys of `spec.api`, in YAML, each followed by a comma.
+    pub(crate) api: &'static str,
+    pub(crate) peers: Vec<StaticPeer>,
+}
+
 /// A node that serves until it is dropped.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -155,13 +176,19 @@ impl Node {
         drafts: &[&str],
         extra: axum::Router,
     ) -> Self {
+        let agents = Scripted::new(deployed, drafts);
+        Self::build(number, Plan { agents, extra, ..Plan::default() }).await
+    }
+
+    pub(crate) async fn build(number: u8, plan: Plan) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let own = member(number, address, deployed);
+        let deployed: Vec<&str> = plan.agents.deployed().collect();
+        let own = member(number, address, &deployed);
         let (publisher, directory) = directory::channel(snapshot(&own, &[]));
-        let load = LocalLoad::new(1, 0);
-        let agents = Arc::new(Scripted::new(deployed, drafts));
-        let config = Arc::new(runtime(number));
+        let config = Arc::new(runtime(number, plan.api));
+        let load = LocalLoad::new(1, config.api.max_concurrent);
+        let agents = Arc::new(plan.agents);
         let started = Instant::now();
         let app = App {
             config: config.clone(),
@@ -171,15 +198,17 @@ impl Node {
             mesh: None,
         };
         let setup = proxy::Setup {
-            core: Core::new(u64::from(number)),
+            core: Core::with_peers(u64::from(number), &plan.peers),
             directory,
             node_name: config.mesh.node_name.clone(),
             local_load: load.clone(),
             admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
             results: Results::in_memory(Bounds::default()),
             agents: agents.clone(),
-            router: api::router(Arc::new(app), extra),
+            router: api::router(Arc::new(app), plan.extra),
             settings: proxy::Settings::from(&config.api),
+            metrics: Metrics::default(),
+            access_log: None,
             started,
             doubt: Box::new(|_| {}),
         };
@@ -241,10 +270,10 @@ fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
     Snapshot { version: 1, local: own.id, leader: None, term: 0, members }
 }
 
-fn runtime(number: u8) -> config::Runtime {
+fn runtime(number: u8, api: &str) -> config::Runtime {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
-        "spec:\n  services: {{rag: false}}\n  api: {{host: 127.0.0.1, body_bytes_max: {BODY_BYTES_MAX}}}\n  \
+        "spec:\n  services: {{rag: false}}\n  api: {{host: 127.0.0.1, {api} body_bytes_max: {BODY_BYTES_MAX}}}\n  \
          mesh: {{enabled: true, node_name: node-{number}}}\n"
     );
     std::fs::write(directory.path().join("runtime.yaml"), text).unwrap();

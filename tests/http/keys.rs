@@ -1,0 +1,55 @@
+//! Requests with an idempotency key: they run once, and repeats get the same answer.
+
+use std::sync::atomic::Ordering;
+
+use axum::http::StatusCode;
+
+use crate::client::call;
+use crate::node::Node;
+
+const RUN: &str = "/v1/agents/support/run";
+const KEY: [(&str, &str); 1] = [("idempotency-key", "k1")];
+
+#[tokio::test]
+async fn a_repeat_gets_the_answer_of_the_first_without_a_second_run() {
+    let (gateway, worker) = (Node::start(1, &[]).await, Node::start(2, &["support"]).await);
+    gateway.knows(&[worker.as_member()]);
+    let body = "{\"query\":\"hello\"}";
+    let first = call(gateway.address, "POST", RUN, &KEY, body).await;
+    let second = call(gateway.address, "POST", RUN, &KEY, body).await;
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(first.text, second.text);
+    let replayed = "x-astromesh-replayed";
+    assert_eq!((first.header(replayed), second.header(replayed)), ("", "1"));
+    for header in ["content-type", "x-astromesh-node", "access-control-allow-origin"] {
+        assert_eq!(first.header(header), second.header(header), "{header}");
+        assert_eq!(second.headers.get_all(header).iter().count(), 1, "{header}");
+    }
+    assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
+    assert_eq!(worker.agents.begun.load(Ordering::Relaxed), 1);
+    let other = call(gateway.address, "POST", RUN, &KEY, "{\"query\":\"bye\"}").await;
+    other.is_error(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn a_repeat_waits_for_a_first_that_runs() {
+    let node = Node::start(1, &["support"]).await;
+    let body = "{\"query\":\"wait\"}";
+    let first = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
+    node.runs(1).await;
+    let second = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
+    node.runs(2).await;
+    node.agents.go_on.send_replace(true);
+    assert_eq!(first.await.unwrap().text, second.await.unwrap().text);
+    assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_repeat_runs_when_the_first_has_failed() {
+    let node = Node::start(1, &["support"]).await;
+    for begun in [1, 2] {
+        let answer = call(node.address, "POST", RUN, &KEY, "{\"query\":\"break\"}").await;
+        answer.is_error(500, "internal");
+        assert_eq!(node.agents.begun.load(Ordering::Relaxed), begun);
+    }
+}
