@@ -54,6 +54,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
+    #[expect(clippy::too_many_lines, reason = "the order of the start, in one place")]
     pub(super) async fn start(config: Runtime) -> anyhow::Result<Self> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;

@@ -37,10 +37,8 @@ impl Dispatch<'_> {
         from: Option<(&Target, &Pick)>,
         mut recorder: Option<Recorder>,
     ) -> (After, bool) {
-        let is_stream = head
-            .headers
-            .value(Known::ContentType, &self.lane.down)
-            .is_some_and(|kind| is_event_stream(kind));
+        let is_stream =
+            head.headers.value(Known::ContentType, &self.lane.down).is_some_and(is_event_stream);
         let form =
             if self.request.head.version == Version::Http10 && head.framing == Framing::Chunked {
                 BodyForm::Plain

@@ -27,6 +27,7 @@ use crate::telemetry::labels::{Arrival, Deadline, Limit, Outcome, RouteClass};
 use crate::telemetry::metrics::Ended;
 
 /// What came next on a connection.
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that comes each time")]
 enum Next {
     Head(RequestHead),
     Bad(BadHead),
@@ -72,9 +73,8 @@ pub(super) async fn serve(
         let dispatch = Dispatch::new(&proxy, &mut lane, &mut pipe, ends, &request, &stopped);
         match dispatch.run(&client).await {
             After::Next if flush(&mut lane).await => tidy(&mut lane),
-            After::Next => return,
             After::Close => return flush_and_linger(&mut lane).await,
-            After::Gone => return,
+            After::Next | After::Gone => return,
         }
     }
 }

@@ -185,8 +185,11 @@ impl Dispatch<'_> {
 /// Waits until the mesh holds a node dead. A process that was stopped keeps its connections and
 /// never answers; a node that has left finishes what it was sent.
 async fn death_of(proxy: &Proxy, target: &Target) {
+    if !target.is_node {
+        return std::future::pending().await;
+    }
     let mut directory = proxy.directory.clone();
-    while target.is_node {
+    loop {
         let snapshot = directory.snapshot();
         let is_dead = snapshot.member(target.id).is_some_and(|member| {
             member.state == State::Dead && member.generation >= target.generation
@@ -195,11 +198,10 @@ async fn death_of(proxy: &Proxy, target: &Target) {
             return;
         }
         if directory.changed().await.is_none() {
-            break;
+            // The node is stopping; what it forwarded may still be answered.
+            return std::future::pending().await;
         }
     }
-    // A static peer, or the node is stopping; what it forwarded may still be answered.
-    std::future::pending::<()>().await;
 }
 
 /// Waits for something as long as the client is there; `None` when it left.
