@@ -61,7 +61,7 @@ pub(super) struct Dispatch<'a> {
     last_refusal: Option<Refusal>,
     /// Some node may have read some of it.
     was_sent: bool,
-    /// Whether it may run twice.
+    /// Whether it may run twice, for what the request and the files of this node say.
     repeat: Repeat,
     pub(super) tally: Tally,
 }
@@ -347,7 +347,8 @@ impl<'a> Dispatch<'a> {
 
     /// Tells the core of a failure, and asks whether the request may be sent once more.
     fn may_go_on(&self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
-        let (repeat, metrics) = (self.repeat, &self.proxy.metrics);
+        let metrics = &self.proxy.metrics;
+        let repeat = if sent == Sent::Maybe { self.repeat_now() } else { self.repeat };
         let (before, may, after) = self.proxy.with_core(|core, now| {
             let before = *core.stats();
             core.outcome(now, target, outcome);
@@ -380,6 +381,17 @@ impl<'a> Dispatch<'a> {
             });
         }
         may
+    }
+
+    /// Whether it may run twice, for what is known of the agent by now. Looks at every member, so
+    /// it is asked when something failed, and not before.
+    fn repeat_now(&self) -> Repeat {
+        let is_run = self.request.class == Class::Run;
+        if is_run && self.proxy.directory.snapshot().is_idempotent(&self.request.agent) {
+            Repeat::Safe
+        } else {
+            self.repeat
+        }
     }
 
     /// The client left before there was an answer.

@@ -161,6 +161,40 @@ async fn a_run_that_was_sent_is_sent_again_if_the_client_says_it_may() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_sent_is_sent_again_if_all_that_have_the_agent_say_it_may() {
+    // Whether the first node and the second one say so.
+    for (is_first, is_second) in [(true, true), (false, true), (true, false)] {
+        let (gateway, backend) = (Node::start(1, &[]).await, Backend::start().await);
+        let other = Backend::start().await;
+        let announced = |number, address, is_idempotent: bool| Member {
+            idempotent_agents: is_idempotent.then(|| "support".to_owned()).into_iter().collect(),
+            ..member(number, address, &["support"])
+        };
+        let mut busy = announced(3, other.address, is_second);
+        busy.load.active_requests = 5;
+        gateway.knows(&[announced(2, backend.address, is_first), busy]);
+        let client = tokio::spawn(call(gateway.address, "POST", RUN, &[], BODY));
+        let mut connection = backend.accept().await;
+        connection.read_request().await;
+        drop(connection);
+        if is_first && is_second {
+            let mut connection = other.accept().await;
+            assert!(connection.read_request().await.ends_with(BODY));
+            connection.write(OK).await;
+            assert_eq!(client.await.unwrap().status, StatusCode::OK);
+        } else {
+            let answer = tokio::select! {
+                answer = client => answer.unwrap(),
+                _ = other.accept() => panic!("the run was sent twice"),
+            };
+            answer.is_error(502, "node_connection_lost");
+            assert!(!other.was_called());
+        }
+        assert!(!backend.was_called());
+    }
+}
+
+#[tokio::test]
 async fn a_question_that_was_sent_is_sent_again() {
     let (gateway, backend) = (Node::start(1, &[]).await, Backend::start().await);
     let worker = Node::start(3, &["support"]).await;
