@@ -64,6 +64,8 @@ pub(super) struct Attempt<'a> {
     pub(super) is_continue_due: &'a mut bool,
     /// Interim answers are for the client: it speaks HTTP/1.1.
     pub(super) passes_interim: bool,
+    /// The client asked for a change of protocol.
+    pub(super) may_upgrade: bool,
     /// From the request to the head of its answer.
     pub(super) first_byte: Option<Duration>,
     /// When the whole request has to be over.
@@ -167,6 +169,9 @@ impl Attempt<'_> {
         let Lane { reply, down, .. } = &mut *self.lane;
         loop {
             let Some(head) = parse_response(down, self.to)? else { return Ok(None) };
+            if head.is_upgrade() && !self.may_upgrade {
+                return Err(BadHead::UpgradeUnasked);
+            }
             if !head.is_interim() {
                 return Ok(Some(head));
             }

@@ -204,6 +204,7 @@ impl Dispatch<'_> {
             to: request.to(),
             is_continue_due: &mut self.is_continue_due,
             passes_interim: request.head.version == Version::Http11,
+            may_upgrade: request.head.upgrade,
             first_byte: match request.class {
                 Class::Own => None,
                 Class::Run | Class::Socket | Class::Document => {

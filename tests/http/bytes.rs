@@ -137,6 +137,23 @@ async fn a_websocket_passes_both_ways_and_counts_until_one_side_ends() {
 }
 
 #[tokio::test]
+async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
+    let (gateway, backend) = pair().await;
+    let mut client = Raw::connect(gateway.address).await;
+    client.write(&format!("{RUN}content-length: 2\r\n\r\n{{}}")).await;
+    let mut connection = backend.accept().await;
+    connection.read_request().await;
+    connection
+        .write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    client.read_until("\"bad_answer\"").await;
+    connection.closed().await;
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
+}
+
+#[tokio::test]
 async fn a_client_that_waits_sends_its_body_when_the_node_says_so() {
     let (gateway, backend) = pair().await;
     let mut client = Raw::connect(gateway.address).await;

@@ -135,6 +135,9 @@ pub enum BadHead {
     /// A change of protocol together with a body.
     #[error("an upgrade cannot have a body")]
     UpgradeWithBody,
+    /// An answer that changes the protocol though the request did not ask for it.
+    #[error("the answer changes the protocol unasked")]
+    UpgradeUnasked,
 }
 
 impl BadHead {
@@ -157,7 +160,8 @@ impl BadHead {
             | Self::ContentLength
             | Self::TwoFramings
             | Self::Disguise
-            | Self::UpgradeWithBody => 400,
+            | Self::UpgradeWithBody
+            | Self::UpgradeUnasked => 400,
         }
     }
 }
