@@ -9,14 +9,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Proxy;
 use super::connection;
-use super::settings::CONNECTIONS_MAX;
+use super::settings::{CONNECTIONS_MAX, KEEPALIVE};
 use crate::api::Connection;
+use crate::telemetry::labels::Limit;
+use crate::telemetry::metrics::Metrics;
 
 /// Pause after the system refused a connection, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +41,7 @@ pub async fn serve(
     let mut sweep = pin!(proxy.pool.sweep());
     loop {
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
+            let permit = place(&permits, &proxy.metrics).await;
             (permit, accept(&listener).await)
         };
         tokio::select! {
@@ -61,14 +64,28 @@ pub async fn serve(
     Ok(())
 }
 
+/// A place for one more connection. The limit is counted when nobody can be accepted for it.
+async fn place(permits: &Arc<Semaphore>, metrics: &Metrics) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    metrics.limited(Limit::Connections);
+    // Never closed, so that there always is one in the end.
+    Arc::clone(permits).acquire_owned().await.ok()
+}
+
 async fn accept(listener: &TcpListener) -> (TcpStream, Connection) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Without an address of its own the socket is closed already.
                 let Ok(local) = stream.local_addr() else { continue };
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, client.address = %peer, "no TCP_NODELAY");
+                // Whose host vanishes says nothing more: its streams and tunnels end all the same.
+                let set = stream
+                    .set_nodelay(true)
+                    .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
+                if let Err(error) = set {
+                    tracing::debug!(%error, client.address = %peer, "a socket without options");
                 }
                 return (stream, Connection { peer, local });
             }
@@ -89,4 +106,36 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Readings;
+
+    #[tokio::test]
+    async fn a_client_whose_host_vanishes_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, (accepted, _)) = tokio::join!(client, accept(&listener));
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        let (time, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert_eq!((time.unwrap().as_secs(), interval.unwrap().as_secs()), (10, 5));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_limit_on_connections_is_counted_when_it_is_met() {
+        let counted = |metrics: &Metrics| {
+            let line = "astromesh_limits_total{limit=\"connections\"} 1\n";
+            metrics.page(Readings::default()).contains(line)
+        };
+        let (permits, metrics) = (Arc::new(Semaphore::new(1)), Metrics::default());
+        let first = place(&permits, &metrics).await;
+        assert!(first.is_some() && !counted(&metrics));
+        let leave = async { drop(first) };
+        let (second, ()) = tokio::join!(place(&permits, &metrics), leave);
+        assert!(second.is_some() && counted(&metrics));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use socket2::TcpKeepalive;
 use tokio::time::Instant;
 
 use crate::config;
@@ -27,6 +28,11 @@ pub(super) const WINDOW_BYTES: usize = 64 * 1024;
 pub(super) const REPLAY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes read ahead of the next request of a client that does not wait for its answers.
 pub(super) const PIPELINED_BYTES_MAX: usize = 64 * 1024;
+/// With three probes 5 s apart, a host that vanished is noticed within 25 s of silence.
+pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(10))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
 /// A request that waits this long for its answer begins to watch whether the node dies.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// Time that a node has to allow a body that would be lost if it refused.

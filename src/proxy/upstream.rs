@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use super::settings::KEEPALIVE;
 use crate::telemetry::labels::{Deadline, Limit};
 use crate::telemetry::metrics::{Metrics, OpenConnection};
 
@@ -27,12 +28,6 @@ const IDLE_PER_AUTHORITY_MAX: usize = 1024;
 const IDLE_MAX: usize = 4096;
 /// Where a URL without a port points to.
 const HTTP_PORT: u16 = 80;
-/// With three probes 5 s apart, a host that vanished is noticed within 25 s of silence.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(10))
-    .with_interval(Duration::from_secs(5))
-    .with_retries(3);
-
 /// The idle connections; see the module.
 #[derive(Debug)]
 pub(super) struct Pool {
