@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use socket2::SockRef;
 use tokio::time::Instant;
 
+use super::Proxy;
 use super::dispatch::{After, Dispatch};
 use super::http1::{
     BodyForm, Framing, Known, KnownSet, Persist, ResponseEdit, ResponseHead, Version,
@@ -21,7 +22,7 @@ use super::request::Class;
 use super::tally::HowEnded;
 use super::{keyed, tunnel};
 use crate::api::Code;
-use crate::routing::{Pick, Target, headers};
+use crate::routing::{Target, headers};
 use crate::telemetry::labels::{Deadline, Phase};
 
 /// What nodes say to each other about an answer, and what this node says itself.
@@ -34,7 +35,7 @@ impl Dispatch<'_> {
         &mut self,
         link: &mut Link,
         head: &ResponseHead,
-        from: Option<(&Target, &Pick)>,
+        from: Option<&Target>,
         mut recorder: Option<Recorder>,
     ) -> (After, bool) {
         let is_stream =
@@ -104,7 +105,7 @@ impl Dispatch<'_> {
     fn write_head(
         &mut self,
         head: &ResponseHead,
-        from: Option<(&Target, &Pick)>,
+        from: Option<&Target>,
         (body, persist): (BodyForm, Persist),
         recorder: Option<&mut Recorder>,
     ) {
@@ -116,7 +117,7 @@ impl Dispatch<'_> {
             drop = DROPPED;
             add.push((headers::REQUEST_ID, request.id.as_bytes()));
             if !head.headers.has(Known::Node) {
-                let name = from.map_or(&*self.proxy.node_name, |(target, _)| &*target.name);
+                let name = name_of(self.proxy, from);
                 add.push((headers::NODE, name.as_bytes()));
             }
             if !head.headers.has(Known::AccessControlAllowOrigin) {
@@ -126,10 +127,8 @@ impl Dispatch<'_> {
                 load = BytesMut::new();
                 add.push(self.load_header(&mut load));
             }
-            if let Some((target, pick)) = from
-                && request.explains
-            {
-                why = explained(&target.name, pick, self.failed);
+            if request.explains {
+                why = self.explained(from);
                 add.push((headers::WHY, why.as_bytes()));
             }
         }
@@ -150,6 +149,27 @@ impl Dispatch<'_> {
         };
         written.expect("a buffer grows");
         (name, out)
+    }
+
+    /// The value of `x-astromesh-why`.
+    pub(super) fn explained(&self, from: Option<&Target>) -> String {
+        let (node, tried) = (name_of(self.proxy, from), self.tally.tried);
+        let mut text = String::new();
+        match self.why {
+            Some(why) => write!(
+                text,
+                "node={node};reason={};candidates={};sampled={};estimate={}.{:03};age_ms={};tried={tried}",
+                why.reason.as_str(),
+                why.candidates,
+                why.sampled,
+                why.estimate_milli / 1000,
+                why.estimate_milli % 1000,
+                why.age_ms,
+            ),
+            None => write!(text, "node={node};reason=local;tried={tried}"),
+        }
+        .expect("a string grows");
+        text
     }
 
     /// Writes an error instead of an answer. The rest of the request is not read.
@@ -187,6 +207,10 @@ impl Dispatch<'_> {
     }
 }
 
+fn name_of<'a>(proxy: &'a Proxy, from: Option<&'a Target>) -> &'a str {
+    from.map_or(&*proxy.node_name, |target| &*target.name)
+}
+
 /// Whether a content type is that of server-sent events, whatever its parameters.
 fn is_event_stream(kind: &[u8]) -> bool {
     const EVENTS: &[u8] = b"text/event-stream";
@@ -204,23 +228,4 @@ fn broken_off(agent: &str, end: End) -> Refusal {
         ),
     };
     Refusal::new(code, format!("Agent '{agent}': {what}"))
-}
-
-/// The value of `x-astromesh-why`.
-fn explained(node: &str, pick: &Pick, failed: usize) -> String {
-    let why = pick.why;
-    let mut text = String::new();
-    write!(
-        text,
-        "node={node};reason={};candidates={};sampled={};estimate={}.{:03};age_ms={};tried={}",
-        why.reason.as_str(),
-        why.candidates,
-        why.sampled,
-        why.estimate_milli / 1000,
-        why.estimate_milli % 1000,
-        why.age_ms,
-        failed + 1,
-    )
-    .expect("a string grows");
-    text
 }

@@ -20,7 +20,7 @@ use super::settings::{ATTEMPTS_MAX, HOPS_MAX, REFUSALS_MAX};
 use super::tally::{HowEnded, Tally, pick_reason};
 use crate::agent::Offer;
 use crate::api::{Code, Connection};
-use crate::routing::{Here, Nobody, Outcome, Pick, Place, Question, Repeat, Sent, Target};
+use crate::routing::{Here, Nobody, Outcome, Pick, Place, Question, Repeat, Sent, Target, Why};
 use crate::telemetry::labels::{
     Deadline, EjectionCause, Limit, Phase, Place as At, Refusal as Refused, RetryCause,
     RetryDenial, Side,
@@ -63,6 +63,8 @@ pub(super) struct Dispatch<'a> {
     was_sent: bool,
     /// Whether it may run twice, for what the request and the files of this node say.
     repeat: Repeat,
+    /// What led to the node that is asked; `None` when there was no choice.
+    pub(super) why: Option<Why>,
     pub(super) tally: Tally,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Dispatch<'a> {
             last_refusal: None,
             was_sent: false,
             repeat: request.repeat,
+            why: None,
             tally: Tally::default(),
         }
     }
@@ -213,7 +216,9 @@ impl<'a> Dispatch<'a> {
                 },
             };
             let attempted = match (&pick.place, &offer, guard) {
-                (Place::There(target), _, Some(guard)) => self.there(target, &pick, guard).await,
+                (Place::There(target), _, Some(guard)) => {
+                    self.there(target, pick.must_queue, guard).await
+                }
                 (Place::Here, Some(offer), _) => {
                     let must_queue = pick.must_queue;
                     let when_full = if must_queue { WhenFull::Queue } else { WhenFull::GoOn };
@@ -253,7 +258,7 @@ impl<'a> Dispatch<'a> {
     }
 
     /// Chooses and counts in one step, so that requests that arrive together see each other.
-    fn pick(&self, offer: Option<&Offer>) -> Result<(Pick, Option<Outstanding<'a>>), Nobody> {
+    fn pick(&mut self, offer: Option<&Offer>) -> Result<(Pick, Option<Outstanding<'a>>), Nobody> {
         let input = &self.lane.client.input;
         let load = &self.proxy.local_load;
         let here = offer.map_or(Here::DoesNotServe, |_| Here::Serves {
@@ -284,11 +289,32 @@ impl<'a> Dispatch<'a> {
             };
             Ok((pick, guard))
         });
+        self.why = picked.as_ref().ok().map(|(pick, _)| pick.why);
         if let Ok((pick, guard)) = &picked {
             let place = if guard.is_some() { At::There } else { At::Here };
             proxy.metrics.picked(place, pick_reason(pick.why.reason));
+            self.log(pick);
         }
         picked
+    }
+
+    fn log(&self, pick: &Pick) {
+        let why = pick.why;
+        tracing::debug!(
+            request.id = self.request.id,
+            agent = self.request.agent,
+            node.name = match &pick.place {
+                Place::Here => &*self.proxy.node_name,
+                Place::There(target) => &*target.name,
+            },
+            reason = why.reason.as_str(),
+            candidates = why.candidates,
+            sampled = why.sampled,
+            estimate = f64::from(why.estimate_milli) / 1000.0,
+            age_ms = why.age_ms,
+            tried = self.tally.tried,
+            "a node was chosen"
+        );
     }
 
     /// A node refused before it read the request.

@@ -20,7 +20,7 @@ use super::link::Link;
 use super::settings::REPLAY_BYTES_MAX;
 use super::tally::By;
 use super::upstream::Socket;
-use crate::routing::{LoadRecord, Outcome, Pick, Target, headers};
+use crate::routing::{LoadRecord, Outcome, Target, headers};
 use crate::telemetry::labels::LoadSource;
 
 /// What a client's request says to this node alone; each hop says its own.
@@ -32,7 +32,7 @@ impl Dispatch<'_> {
     pub(super) async fn there(
         &mut self,
         target: &Arc<Target>,
-        pick: &Pick,
+        must_queue: bool,
         guard: Outstanding<'_>,
     ) -> Attempted {
         self.tally.tried += 1;
@@ -52,7 +52,7 @@ impl Dispatch<'_> {
                 Ok(stream) => Link::Tcp(stream),
                 Err(fault) => return self.has_failed(target, fault),
             };
-            match self.ask(&mut link, target, pick.must_queue).await {
+            match self.ask(&mut link, target, must_queue).await {
                 Ok(head) => break head,
                 // It had closed in the meantime; the node itself may be well.
                 Err(Fault::NotSent) if is_pooled => self.lane.down.clear(),
@@ -85,7 +85,7 @@ impl Dispatch<'_> {
             }
             return self.was_refused(target, &why);
         }
-        let (after, is_reusable) = self.pass(&mut link, &head, Some((target, pick)), None).await;
+        let (after, is_reusable) = self.pass(&mut link, &head, Some(target), None).await;
         drop(guard);
         if is_reusable && let Link::Tcp(stream) = link {
             self.proxy.pool.put(&target.host, stream);

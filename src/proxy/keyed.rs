@@ -126,7 +126,9 @@ impl Dispatch<'_> {
     /// Gives a kept answer.
     fn replay(&mut self, stored: &Stored) -> After {
         self.tally.by = By::Here;
+        self.tally.tried += 1;
         let persist = self.persist();
+        let why = self.request.explains.then(|| self.explained(None));
         let out: &mut BytesMut = &mut self.lane.reply;
         let (status, length, id) = (stored.status, stored.body.len(), &self.request.id);
         write!(out, "HTTP/1.1 {status} \r\n").expect("a buffer grows");
@@ -138,6 +140,9 @@ impl Dispatch<'_> {
             headers::REPLAYED
         )
         .expect("a buffer grows");
+        if let Some(why) = why {
+            write!(out, "{}: {why}\r\n", headers::WHY).expect("a buffer grows");
+        }
         match persist {
             Persist::Silent => {}
             Persist::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),

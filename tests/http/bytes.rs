@@ -144,7 +144,9 @@ async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
     let mut connection = backend.accept().await;
     connection.read_request().await;
     connection
-        .write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .write(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
         .await;
     let head = client.head().await;
     assert!(head.starts_with("HTTP/1.1 502 "), "{head}");

@@ -168,6 +168,14 @@ async fn a_client_that_asks_learns_why_its_node_was_chosen() {
     let asked = call(gateway.address, "POST", RUN, &[("x-astromesh-explain", "1")], BODY).await;
     let why = asked.header("x-astromesh-why");
     assert!(why.starts_with("node=node-2;reason=") && why.ends_with(";tried=1"), "{why}");
+    // One that served it itself says so, whether there was a choice or not.
+    worker.knows(&[gateway.as_member()]);
+    let direct = call(worker.address, "POST", RUN, &[("x-astromesh-explain", "1")], BODY).await;
+    let why = direct.header("x-astromesh-why");
+    assert!(why.starts_with("node=node-2;reason=only_one;candidates=1;"), "{why}");
+    const HOP: [(&str, &str); 2] = [("x-astromesh-explain", "1"), ("x-astromesh-hop", "1")];
+    let direct = call(worker.address, "POST", RUN, &HOP, BODY).await;
+    assert_eq!(direct.header("x-astromesh-why"), "node=node-2;reason=local;tried=1");
     let not_asked = run(gateway.address, "support", "hello").await;
     assert_eq!(not_asked.header("x-astromesh-why"), "");
 }
