@@ -30,10 +30,7 @@ mod write;
 pub use chunks::{BadBody, BodyTracker, Progress};
 pub use head::{Header, Headers, Method, RequestHead, ResponseHead, Span, ToRequest};
 pub use known::{Known, KnownSet};
-pub use own::{
-    CHUNK_END, CONTINUE, LAST_CHUNK, OwnResponse, write_chunk, write_chunk_start,
-    write_own_response,
-};
+pub use own::{CONTINUE, LAST_CHUNK, OwnResponse, write_chunk, write_own_response};
 pub use read::{parse_request, parse_response};
 pub use write::{
     BodyForm, Persist, RequestEdit, ResponseEdit, Target, write_request, write_response,

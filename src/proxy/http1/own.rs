@@ -11,8 +11,6 @@ use super::{Persist, ToRequest};
 
 /// Tells a client that waits to go on with its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Ends each chunk.
-pub const CHUNK_END: &[u8] = b"\r\n";
 /// Ends a chunked body, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -55,16 +53,9 @@ pub fn write_chunk(out: &mut BytesMut, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
-    write_chunk_start(out, bytes.len());
+    write!(out, "{:x}\r\n", bytes.len()).expect("a buffer grows");
     out.extend_from_slice(bytes);
-    out.extend_from_slice(CHUNK_END);
-}
-
-/// Writes what comes before the bytes of a chunk, for bytes that are sent from where they are;
-/// [`CHUNK_END`] comes after them.
-pub fn write_chunk_start(out: &mut BytesMut, bytes: usize) {
-    assert!(bytes > 0, "an empty chunk ends the body");
-    write!(out, "{bytes:x}\r\n").expect("a buffer grows");
+    out.extend_from_slice(b"\r\n");
 }
 
 fn reason(status: u16) -> &'static str {
