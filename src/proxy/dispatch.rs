@@ -149,6 +149,11 @@ impl<'a> Dispatch<'a> {
         if offer.as_ref().is_some_and(|offer| offer.is_idempotent) {
             self.repeat = Repeat::Safe;
         }
+        if let Some(offer) = &offer
+            && let Some(after) = self.repeated(offer).await
+        {
+            return after;
+        }
         if request.hops >= HOPS_MAX {
             return self.as_worker(offer).await;
         }

@@ -61,8 +61,8 @@ impl Dispatch<'_> {
             Err(NoPlace::Gone) => return Ok(After::Gone),
             Err(NoPlace::Not(why)) => return Ok(self.refuse(&not_admitted(&request.agent, why))),
         };
-        if request.class == Class::Run && request.head.headers.has(Known::IdempotencyKey) {
-            return Ok(self.keyed(offer, permit).await);
+        if self.has_key() {
+            return Ok(self.keyed(offer, Some(permit)).await);
         }
         let _permit = permit;
         Ok(self.serve(offer.upstream.as_ref(), None).await)

@@ -11,8 +11,9 @@ use super::dispatch::{After, Dispatch};
 use super::forward::unless_gone;
 use super::here::{NoPlace, WhenFull, not_admitted};
 use super::http1::{Known, KnownSet, Persist, ResponseHead, ToRequest};
-use super::idempotency::{Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
+use super::idempotency::{BadKey, Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
+use super::request::Class;
 use super::settings::BODY_IDLE_MAX;
 use super::tally::By;
 use crate::agent::Offer;
@@ -39,19 +40,45 @@ const NOT_KEPT: KnownSet = KnownSet::of(&[
 ]);
 
 impl Dispatch<'_> {
-    /// Runs, or gives the answer of the run that had this key.
-    pub(super) async fn keyed(&mut self, offer: &Offer, permit: Permit) -> After {
+    /// Answers a request whose key this node knows; `None` for any other. A repeat takes no place
+    /// and starts nothing, so that it is answered by a node that is full or stopping, too: elsewhere
+    /// it would run a second time.
+    pub(super) async fn repeated(&mut self, offer: &Offer) -> Option<After> {
+        if !self.has_key() {
+            return None;
+        }
+        // What is wrong with a key is said by the node that would run the request.
+        let key = self.key().ok()?;
+        if !self.proxy.results.knows(&key) {
+            return None;
+        }
+        let _counted = self.proxy.local_load.enter(self.proxy.now(), self.request.origin);
+        Some(self.keyed(offer, None).await)
+    }
+
+    /// It is a run, and the client gave it a key.
+    pub(super) fn has_key(&self) -> bool {
+        let request = self.request;
+        request.class == Class::Run && request.head.headers.has(Known::IdempotencyKey)
+    }
+
+    fn key(&self) -> Result<Key, BadKey> {
+        let input = &self.lane.client.input;
+        let text = self.request.head.headers.value(Known::IdempotencyKey, input);
+        Key::new(&self.request.agent, text.unwrap_or_default())
+    }
+
+    /// Runs, or gives the answer of the run that had this key. Without a place one is waited for,
+    /// should it run.
+    pub(super) async fn keyed(&mut self, offer: &Offer, mut permit: Option<Permit>) -> After {
         let fingerprint = match self.fingerprint().await {
             Ok(fingerprint) => fingerprint,
             Err(after) => return after,
         };
-        let input = &self.lane.client.input;
-        let text = self.request.head.headers.value(Known::IdempotencyKey, input);
-        let key = match Key::new(&self.request.agent, text.unwrap_or_default()) {
+        let key = match self.key() {
             Ok(key) => key,
             Err(bad) => return self.refuse(&Refusal::new(Code::BadRequest, bad.to_string())),
         };
-        let mut permit = Some(permit);
         loop {
             match self.proxy.results.begin(key.clone(), fingerprint) {
                 Begin::First(recorder) => {

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
 
+use crate::backend::Backend;
 use crate::client::call;
-use crate::node::Node;
+use crate::node::{Node, Plan, Scripted, member};
 
 const RUN: &str = "/v1/agents/support/run";
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k1")];
@@ -42,6 +43,43 @@ async fn a_repeat_waits_for_a_first_that_runs() {
     node.agents.go_on.send_replace(true);
     assert_eq!(first.await.unwrap().text, second.await.unwrap().text);
     assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_by_a_node_that_is_full_or_stopping() {
+    let agents = Scripted::new(&["support"], &[]);
+    let api = "max_concurrent: 1, queue_max: 0,";
+    let node = Node::build(1, Plan { agents, api, ..Plan::default() }).await;
+    // A less busy node that must not be asked.
+    let other = Backend::start().await;
+    node.knows(&[member(2, other.address, &["support"])]);
+    let body = "{\"query\":\"hello\"}";
+    let hop = [("idempotency-key", "k1"), ("x-astromesh-hop", "1")];
+    let first = call(node.address, "POST", RUN, &hop, body).await;
+    assert_eq!(first.header("x-astromesh-replayed"), "");
+    const WAITS: &[(&str, &str)] = &[("idempotency-key", "k2"), ("x-astromesh-hop", "1")];
+    let wait = "{\"query\":\"wait\"}";
+    let running = tokio::spawn(call(node.address, "POST", RUN, WAITS, wait));
+    node.runs(1).await;
+    let refused = call(node.address, "POST", RUN, &[("x-astromesh-hop", "1")], body).await;
+    refused.is_error(503, "node_full");
+    for is_stopping in [false, true] {
+        if is_stopping {
+            node.proxy.drain();
+        }
+        for headers in [&hop[..], &KEY] {
+            let again = call(node.address, "POST", RUN, headers, body).await;
+            assert_eq!((again.status, &again.text), (StatusCode::OK, &first.text));
+            assert_eq!(again.header("x-astromesh-replayed"), "1");
+        }
+    }
+    // A repeat of what runs waits for it here.
+    let waiting = tokio::spawn(call(node.address, "POST", RUN, WAITS, wait));
+    node.runs(2).await;
+    node.agents.go_on.send_replace(true);
+    assert_eq!(running.await.unwrap().text, waiting.await.unwrap().text);
+    assert_eq!(node.agents.begun.load(Ordering::Relaxed), 2);
+    assert!(!other.was_called());
 }
 
 #[tokio::test]

@@ -127,6 +127,12 @@ impl Results {
         Self { inner: Arc::new(Inner { bounds, state, recorded_bytes, journal }) }
     }
 
+    /// Whether a request with this key runs or has run.
+    #[must_use]
+    pub fn knows(&self, key: &Key) -> bool {
+        self.inner.state().table.look(unix_seconds(), key).is_some()
+    }
+
     /// What to do with a request that has this key and asks this.
     #[must_use]
     pub fn begin(&self, key: Key, fingerprint: Fingerprint) -> Begin {
