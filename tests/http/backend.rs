@@ -94,10 +94,19 @@ impl Connection {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Returns when the other side has closed the connection.
-    pub(crate) async fn closed(&mut self) {
+    /// Reads exactly so many bytes.
+    pub(crate) async fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_exact(&mut bytes)).await;
+        read.unwrap_or_else(|_| panic!("no {count} bytes")).unwrap();
+        bytes
+    }
+
+    /// Returns when the other side has closed the connection, with what it had still to say.
+    pub(crate) async fn closed(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         // A reset closes it too.
         let _closed = self.stream.read_to_end(&mut rest).await.is_ok();
+        rest
     }
 }

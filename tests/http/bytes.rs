@@ -1,7 +1,8 @@
 //! Bytes pass exactly as they are: chunks, events, uploads, WebSockets, old and hasty clients.
 
 use crate::backend::Backend;
-use crate::node::{Node, id, member};
+use crate::client::call;
+use crate::node::{Node, Plan, id, member};
 use crate::raw::Raw;
 
 const RUN: &str = "POST /v1/agents/support/run HTTP/1.1\r\nhost: node\r\n";
@@ -169,6 +170,51 @@ async fn a_client_that_waits_sends_its_body_when_the_node_says_so() {
     assert_eq!(connection.read_until("{}").await, "{}");
     connection.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     assert!(client.read_until("ok").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_go_on_by_a_node_that_serves_it_itself() {
+    let node = Node::start(1, &["support"]).await;
+    let body = "{\"query\":\"hello\"}";
+    for key in ["", "idempotency-key: k1\r\n"] {
+        let mut client = Raw::connect(node.address).await;
+        let length = body.len();
+        client
+            .write(&format!("{RUN}{key}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"))
+            .await;
+        assert_eq!(client.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.write(body).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "), "{key}");
+        client.read_until("support: hello").await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_is_sent_when_a_node_has_taken_the_request() {
+    const BYTES: usize = 2 * 1024 * 1024;
+    let plan = Plan { body_bytes_max: Some(BYTES), ..Plan::default() };
+    let gateway = Node::build(1, plan).await;
+    let (full, taking) = (Backend::start().await, Backend::start().await);
+    let mut busy = member(3, taking.address, &["support"]);
+    busy.load.active_requests = 5;
+    gateway.knows(&[member(2, full.address, &["support"]), busy]);
+    let path = "/v1/agents/support/run";
+    let body = vec![b'x'; BYTES];
+    let client = tokio::spawn(call(gateway.address, "POST", path, &[], body));
+    let mut connection = full.accept().await;
+    let head = connection.read_until("\r\n\r\n").await;
+    assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+    connection
+        .write("HTTP/1.1 503 \r\nx-astromesh-refused: full\r\ncontent-length: 2\r\n\r\n{}")
+        .await;
+    assert!(connection.closed().await.is_empty(), "the body went to a node that refused");
+    let mut connection = taking.accept().await;
+    connection.read_until("\r\n\r\n").await;
+    connection.write("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert!(connection.read_bytes(BYTES).await.iter().all(|byte| *byte == b'x'));
+    connection.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let answer = client.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "ok"));
 }
 
 #[tokio::test]

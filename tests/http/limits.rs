@@ -145,6 +145,24 @@ async fn a_node_that_drains_sends_nodes_elsewhere_and_finishes_what_it_has() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_drains_goes_on_sending_and_serves_what_nobody_takes() {
+    let (gateway, leaving) =
+        (Node::start(1, &["support"]).await, Node::start(2, &["support"]).await);
+    let other = Node::start(3, &["support"]).await;
+    let mut busy = other.as_member();
+    busy.load.active_requests = 50;
+    gateway.knows(&[leaving.as_member(), busy]);
+    gateway.proxy.drain();
+    leaving.proxy.drain();
+    let answer = run(gateway.address, "support", "hello").await;
+    assert_eq!((answer.status, answer.header("x-astromesh-node")), (StatusCode::OK, "node-3"));
+    assert_eq!((answer.header("x-astromesh-refused"), answer.header("connection")), ("", "close"));
+    other.proxy.drain();
+    let answer = run(gateway.address, "support", "hello").await;
+    assert_eq!((answer.status, answer.header("x-astromesh-node")), (StatusCode::OK, "node-1"));
+}
+
+#[tokio::test]
 async fn a_deadline_is_passed_on_and_ends_the_wait() {
     let (gateway, backend) = (Node::start(1, &[]).await, Backend::start().await);
     gateway.knows(&[member(2, backend.address, &["support"])]);

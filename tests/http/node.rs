@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Bodies longer than this are refused by each node of the tests.
+/// Bodies longer than this are refused by each node of the tests that says nothing else.
 pub(crate) const BODY_BYTES_MAX: usize = 4096;
 
 /// Far more than any wait of a test that passes; ends the wait of one that fails.
@@ -151,6 +151,8 @@ pub(crate) struct Plan {
     /// More keys of `spec.api`, in YAML, each followed by a comma.
     pub(crate) api: &'static str,
     pub(crate) peers: Vec<StaticPeer>,
+    /// Longest body, if not [`BODY_BYTES_MAX`].
+    pub(crate) body_bytes_max: Option<usize>,
 }
 
 /// A node that serves until it is dropped.
@@ -186,7 +188,7 @@ impl Node {
         let deployed: Vec<&str> = plan.agents.deployed().collect();
         let own = member(number, address, &deployed);
         let (publisher, directory) = directory::channel(snapshot(&own, &[]));
-        let config = Arc::new(runtime(number, plan.api));
+        let config = Arc::new(runtime(number, &plan));
         let load = LocalLoad::new(1, config.api.max_concurrent);
         let agents = Arc::new(plan.agents);
         let started = Instant::now();
@@ -270,10 +272,11 @@ fn snapshot(own: &Member, others: &[Member]) -> Snapshot {
     Snapshot { version: 1, local: own.id, leader: None, term: 0, members }
 }
 
-fn runtime(number: u8, api: &str) -> config::Runtime {
+fn runtime(number: u8, plan: &Plan) -> config::Runtime {
+    let (api, body_bytes_max) = (plan.api, plan.body_bytes_max.unwrap_or(BODY_BYTES_MAX));
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
-        "spec:\n  services: {{rag: false}}\n  api: {{host: 127.0.0.1, {api} body_bytes_max: {BODY_BYTES_MAX}}}\n  \
+        "spec:\n  services: {{rag: false}}\n  api: {{host: 127.0.0.1, {api} body_bytes_max: {body_bytes_max}}}\n  \
          mesh: {{enabled: true, node_name: node-{number}}}\n"
     );
     std::fs::write(directory.path().join("runtime.yaml"), text).unwrap();
