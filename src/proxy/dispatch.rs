@@ -1,8 +1,7 @@
 //! Where a request goes: to this node's own routes, to another node, or nowhere.
 //!
-//! Owns the plan of one request: which node is asked, which one next when that fails or refuses,
-//! and when to give up. The rules of the choice are the core's; whether something may be sent twice
-//! is, too.
+//! Owns the plan of one request: which node is asked, and when to give up. The rules of the choice
+//! are the core's; what follows a failure or a refusal is decided in `retry`.
 
 use astromesh_wire::NodeId;
 use smallvec::SmallVec;
@@ -20,11 +19,8 @@ use super::settings::{ATTEMPTS_MAX, HOPS_MAX, REFUSALS_MAX};
 use super::tally::{HowEnded, Tally, pick_reason};
 use crate::agent::Offer;
 use crate::api::{Code, Connection};
-use crate::routing::{Here, Nobody, Outcome, Pick, Place, Question, Repeat, Sent, Target, Why};
-use crate::telemetry::labels::{
-    Deadline, EjectionCause, Limit, Phase, Place as At, Refusal as Refused, RetryCause,
-    RetryDenial, Side,
-};
+use crate::routing::{Here, Nobody, Pick, Place, Question, Repeat, Why};
+use crate::telemetry::labels::{Deadline, Limit, Phase, Place as At, Refusal as Refused, Side};
 
 /// What becomes of the connection of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,19 +46,19 @@ pub(super) struct Dispatch<'a> {
     /// The client waits for `100 Continue`, and has not had it.
     pub(super) is_continue_due: bool,
     /// Nodes that failed, do not have the agent, or are draining.
-    tried: SmallVec<[NodeId; 4]>,
+    pub(super) tried: SmallVec<[NodeId; 4]>,
     /// Nodes that refused for being full.
-    bounced: SmallVec<[NodeId; 4]>,
+    pub(super) bounced: SmallVec<[NodeId; 4]>,
     /// Nodes that failed.
     pub(super) failed: usize,
     /// Nodes that refused, for whatever reason.
-    refused: usize,
+    pub(super) refused: usize,
     /// What the last one of them said.
-    last_refusal: Option<Refusal>,
+    pub(super) last_refusal: Option<Refusal>,
     /// Some node may have read some of it.
-    was_sent: bool,
+    pub(super) was_sent: bool,
     /// Whether it may run twice, for what the request and the files of this node say.
-    repeat: Repeat,
+    pub(super) repeat: Repeat,
     /// What led to the node that is asked; `None` when there was no choice.
     pub(super) why: Option<Why>,
     pub(super) tally: Tally,
@@ -252,16 +248,6 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Nobody is left.
-    fn nobody(&self, nobody: Nobody) -> Refusal {
-        match &self.last_refusal {
-            Some(refusal) if self.failed == 0 => refusal.clone(),
-            Some(_) | None => {
-                Refusal::nobody(&self.request.agent, nobody, self.failed, self.was_sent)
-            }
-        }
-    }
-
     /// Chooses and counts in one step, so that requests that arrive together see each other.
     fn pick(&mut self, offer: Option<&Offer>) -> Result<(Pick, Option<Outstanding<'a>>), Nobody> {
         let input = &self.lane.client.input;
@@ -320,109 +306,6 @@ impl<'a> Dispatch<'a> {
             tried = self.tally.tried,
             "a node was chosen"
         );
-    }
-
-    /// A node refused before it read the request.
-    pub(super) fn was_refused(&mut self, target: &Target, why: &[u8]) -> Attempted {
-        self.refused += 1;
-        if why == b"full" {
-            self.bounced.push(target.id);
-        } else {
-            self.tried.push(target.id);
-        }
-        let agent = &self.request.agent;
-        let (code, kind, what) = match why {
-            b"full" => (Code::NodeFull, Refused::Full, "is full"),
-            b"draining" => (Code::Draining, Refused::Draining, "is stopping"),
-            _ => (Code::HopLimit, Refused::Absent, "does not run the agent"),
-        };
-        self.proxy.metrics.refused(Side::Met, kind);
-        let detail = format!("Agent '{agent}': node {} {what}; nothing has run", target.name);
-        let refusal = Refusal::new(code, detail);
-        if !self.upload.is_whole() {
-            return Attempted::Refuse(refusal);
-        }
-        self.last_refusal = Some(refusal);
-        Attempted::Again
-    }
-
-    /// An attempt failed: whether another may follow.
-    pub(super) fn has_failed(&mut self, target: &Target, fault: Fault) -> Attempted {
-        self.failed += 1;
-        self.tried.push(target.id);
-        let (outcome, sent) = match fault {
-            Fault::NotSent => (Outcome::NotConnected, Sent::Never),
-            Fault::Broken | Fault::Died | Fault::BadAnswer(_) => (Outcome::Broken, Sent::Maybe),
-            Fault::FirstByte => (Outcome::TimedOut, Sent::Maybe),
-            Fault::Total => return Attempted::Refuse(self.too_late(fault)),
-            Fault::Gone => return Attempted::Done(self.client_left()),
-            Fault::Body(fault) => return Attempted::Refuse(self.bad_body(fault)),
-        };
-        let may_go_on = self.may_go_on(target, outcome, sent);
-        if outcome == Outcome::NotConnected || fault == Fault::Broken {
-            (self.proxy.doubt)(target.id);
-        }
-        self.was_sent |= sent == Sent::Maybe;
-        if may_go_on {
-            return Attempted::Again;
-        }
-        Attempted::Refuse(match fault {
-            Fault::FirstByte => self.too_late(fault),
-            Fault::BadAnswer(bad) => {
-                let agent = &self.request.agent;
-                Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
-            }
-            _ => self.nobody(Nobody::AllTried),
-        })
-    }
-
-    /// Tells the core of a failure, and asks whether the request may be sent once more.
-    fn may_go_on(&self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
-        let metrics = &self.proxy.metrics;
-        let repeat = if sent == Sent::Maybe { self.repeat_now() } else { self.repeat };
-        let (before, may, after) = self.proxy.with_core(|core, now| {
-            let before = *core.stats();
-            core.outcome(now, target, outcome);
-            // Who has waited for so long is not made to wait again.
-            let may = outcome != Outcome::TimedOut && core.may_retry(now, sent, repeat);
-            (before, may, *core.stats())
-        });
-        let (cause, ejection) = match outcome {
-            Outcome::NotConnected => (RetryCause::NotConnected, EjectionCause::NotConnected),
-            Outcome::TimedOut => (RetryCause::TimedOut, EjectionCause::TimedOut),
-            Outcome::Answered(_) | Outcome::Refused | Outcome::Broken => {
-                (RetryCause::Broken, EjectionCause::Broken)
-            }
-        };
-        if after.ejections_unreachable > before.ejections_unreachable
-            || after.ejections_failing > before.ejections_failing
-        {
-            metrics.ejected(ejection);
-        }
-        let may = may && self.upload.is_whole() && self.failed < ATTEMPTS_MAX;
-        if may {
-            metrics.retried(cause);
-        } else {
-            metrics.retry_denied(if after.retries_over_budget > before.retries_over_budget {
-                RetryDenial::Budget
-            } else if sent == Sent::Maybe && repeat == Repeat::Unsafe {
-                RetryDenial::Unsafe
-            } else {
-                RetryDenial::Attempts
-            });
-        }
-        may
-    }
-
-    /// Whether it may run twice, for what is known of the agent by now. Looks at every member, so
-    /// it is asked when something failed, and not before.
-    fn repeat_now(&self) -> Repeat {
-        let is_run = self.request.class == Class::Run;
-        if is_run && self.proxy.directory.snapshot().is_idempotent(&self.request.agent) {
-            Repeat::Safe
-        } else {
-            self.repeat
-        }
     }
 
     /// The client left before there was an answer.

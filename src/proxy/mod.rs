@@ -8,7 +8,7 @@
 //! * [`server`]: the listening socket, and the end
 //! * `connection`: one client: request after request
 //! * `request`: what a request is, read once from its head
-//! * `dispatch`: where it goes, and where else when that fails; `refusal`: what is said otherwise
+//! * `dispatch`: where it goes; `retry`: where else when that fails; `refusal`: what is said otherwise
 //! * `exchange`: one attempt, until the head of the answer; `relay`: its body; `tunnel`: after a
 //!   change of protocol
 //! * [`admission`]: who begins, waits, or is refused; [`idempotency`] and `keyed`: what runs once
@@ -17,6 +17,9 @@
 //! * `tally`: what is told of a request to metrics and access log
 //! * `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
+//!
+//! With several threads a connection may be served by any of them, and all count in the same cells
+//! and write the same access log: right, but the threads share their cache lines.
 //!
 //! Refuses to know a route beyond those of agents, to read bodies, and to choose by itself:
 //! [`crate::routing`] does.
@@ -37,10 +40,10 @@ mod here;
 mod keyed;
 mod link;
 mod local;
-
 mod refusal;
 mod relay;
 mod request;
+mod retry;
 mod tally;
 mod timer;
 mod tunnel;
