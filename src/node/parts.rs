@@ -15,7 +15,7 @@ use super::data_dir::DataDir;
 use crate::agent::Registry;
 use crate::api::metrics::Levels;
 use crate::api::{self, Agents, App};
-use crate::config::{Mesh, Runtime};
+use crate::config::{self, Mesh, Runtime};
 use crate::directory::{self, Member, Snapshot};
 use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
@@ -54,86 +54,27 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
-    #[expect(clippy::too_many_lines, reason = "the order of the start, in one place")]
     pub(super) async fn start(config: Runtime) -> anyhow::Result<Self> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let identity = Identity::begin(data_dir.path())?;
-        let at = SocketAddr::new(config.api.host, config.api.port);
-        let listener = TcpListener::bind(at).await.with_context(|| {
-            format!("cannot listen on {at} (spec.api.host, spec.api.port, --host, --port)")
-        })?;
+        let listener = listen(&config.api).await?;
         let http = listener.local_addr().context("the listener has no address")?;
-        let agents = Arc::new(load_agents(&config));
-        let load = LocalLoad::new(identity.generation(), config.api.max_concurrent);
-        let results = Results::open(data_dir.path(), Bounds::default());
-        let proxy: Arc<OnceLock<Weak<Proxy>>> = Arc::default();
-        let mut alone = None;
-        let mut mesh = None;
-        let directory = if config.mesh.enabled {
-            let work = Work {
-                agents: announced(&agents),
-                load: load.clone(),
-                started,
-                heard: heard(&proxy),
-            };
-            let setup = setup(&config, identity, http, work).await?;
-            let bind = setup.bind;
-            let running = gossip::start(setup).with_context(|| {
-                format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
-            })?;
-            let handle = running.handle();
-            mesh = Some(running);
-            handle.directory().clone()
-        } else {
-            let (publisher, reader) =
-                directory::channel(alone_snapshot(&config, identity.id(), http, &agents));
-            alone = Some(publisher);
-            reader
-        };
-        let handle = mesh.as_ref().map(gossip::Running::handle);
-        let config = Arc::new(config);
-        let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
-        let app = Arc::new(App {
-            config: Arc::clone(&config),
-            directory: directory.clone(),
-            agents: Arc::clone(&agents) as Arc<dyn Agents>,
+        let local = Local {
+            agents: Arc::new(load_agents(&config)),
+            load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
+            results: Results::open(data_dir.path(), Bounds::default()),
             started,
-            mesh: handle.clone(),
-        });
-        let metrics = Metrics::default();
+        };
+        // Beacons come before there is a proxy, which needs the directory.
+        let later: Later = Arc::default();
+        let joined = Joined::begin(&config, identity, http, &local, heard(&later)).await?;
         let access = config.api.access_log.then(access::start).transpose();
         let access = access.context("cannot start the thread of the access log")?;
         let access_log = access.as_ref().map(access::Writer::log);
-        let counted = Counted {
-            metrics: metrics.clone(),
-            access_log: access_log.clone(),
-            proxy: Arc::clone(&proxy),
-        };
-        let page = api::metrics::router(metrics_sources(&app, &admission, counted));
-        let router = api::router(app, api::mesh::router(handle.clone()).merge(page));
-        let built = Arc::new(Proxy::new(proxy::Setup {
-            core: core(&config),
-            directory,
-            node_name: config.mesh.node_name.clone(),
-            local_load: load,
-            admission,
-            results,
-            agents,
-            router,
-            settings: proxy::Settings::from(&config.api),
-            metrics,
-            access_log,
-            started,
-            doubt: Box::new(move |id| {
-                if let Some(mesh) = &handle {
-                    mesh.hint(id);
-                }
-            }),
-        }));
+        let proxy = Arc::new(build_proxy(config, &joined, local, access_log, &later));
         // Set once, and only here.
-        proxy.get_or_init(|| Arc::downgrade(&built));
-        let proxy = built;
+        later.get_or_init(|| Arc::downgrade(&proxy));
         let (stop_server, stopped) = oneshot::channel();
         let stopped = async {
             // Dropping the sender stops the server as well.
@@ -142,13 +83,13 @@ impl Parts {
         let server = tokio::spawn(proxy::serve(listener, Arc::clone(&proxy), stopped));
         info!(http = %http, "serving");
         Ok(Self {
-            mesh,
+            mesh: joined.mesh,
             server,
             stop_server: Some(stop_server),
             proxy,
             _access: access,
             _data_dir: data_dir,
-            _alone: alone,
+            _alone: joined.alone,
         })
     }
 
@@ -198,11 +139,113 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
     tokio::time::timeout(limit, future).await.ok()
 }
 
+/// The proxy, for those who exist before it does.
+type Later = Arc<OnceLock<Weak<Proxy>>>;
+
+/// What this node has by itself, whether others know it or not.
+struct Local {
+    agents: Arc<Registry>,
+    load: LocalLoad,
+    results: Results,
+    started: Instant,
+}
+
+/// The mesh, or the directory of a node that is alone.
+struct Joined {
+    mesh: Option<gossip::Running>,
+    alone: Option<directory::Publisher>,
+    directory: directory::Reader,
+}
+
+impl Joined {
+    async fn begin(
+        config: &Runtime,
+        identity: Identity,
+        http: SocketAddr,
+        local: &Local,
+        heard: gossip::Heard,
+    ) -> anyhow::Result<Self> {
+        if !config.mesh.enabled {
+            let itself = alone_snapshot(config, identity.id(), http, &local.agents);
+            let (publisher, directory) = directory::channel(itself);
+            return Ok(Self { mesh: None, alone: Some(publisher), directory });
+        }
+        let work = Work {
+            agents: announced(&local.agents),
+            load: local.load.clone(),
+            started: local.started,
+            heard,
+        };
+        let setup = setup(config, identity, http, work).await?;
+        let bind = setup.bind;
+        let running = gossip::start(setup).with_context(|| {
+            format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
+        })?;
+        let directory = running.handle().directory().clone();
+        Ok(Self { mesh: Some(running), alone: None, directory })
+    }
+}
+
+async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
+    let at = SocketAddr::new(api.host, api.port);
+    TcpListener::bind(at).await.with_context(|| {
+        format!("cannot listen on {at} (spec.api.host, spec.api.port, --host, --port)")
+    })
+}
+
+/// The data plane with the routes behind it.
+fn build_proxy(
+    config: Runtime,
+    joined: &Joined,
+    local: Local,
+    access_log: Option<access::AccessLog>,
+    later: &Later,
+) -> Proxy {
+    let Local { agents, load, results, started } = local;
+    let handle = joined.mesh.as_ref().map(gossip::Running::handle);
+    let config = Arc::new(config);
+    let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
+    let app = Arc::new(App {
+        config: Arc::clone(&config),
+        directory: joined.directory.clone(),
+        agents: Arc::clone(&agents) as Arc<dyn Agents>,
+        started,
+        mesh: handle.clone(),
+    });
+    let metrics = Metrics::default();
+    let counted = Counted {
+        metrics: metrics.clone(),
+        access_log: access_log.clone(),
+        proxy: Arc::clone(later),
+    };
+    let page = api::metrics::router(metrics_sources(&app, &admission, counted));
+    let router = api::router(app, api::mesh::router(handle.clone()).merge(page));
+    Proxy::new(proxy::Setup {
+        core: core(&config),
+        directory: joined.directory.clone(),
+        node_name: config.mesh.node_name.clone(),
+        local_load: load,
+        admission,
+        results,
+        agents,
+        router,
+        settings: proxy::Settings::from(&config.api),
+        metrics,
+        access_log,
+        started,
+        doubt: Box::new(move |id| {
+            if let Some(mesh) = &handle {
+                mesh.hint(id);
+            }
+        }),
+    })
+}
+
 /// Where the page of metrics finds what the data plane counts.
 struct Counted {
     metrics: Metrics,
     access_log: Option<access::AccessLog>,
-    proxy: Arc<OnceLock<Weak<Proxy>>>,
+    proxy: Later,
 }
 
 /// What the page of metrics is made of; `None` when the service is off.
@@ -239,7 +282,7 @@ fn load_agents(config: &Runtime) -> Registry {
 }
 
 /// What other nodes tell of their load by beacon goes to the choice of nodes, once there is one.
-fn heard(proxy: &Arc<OnceLock<Weak<Proxy>>>) -> gossip::Heard {
+fn heard(proxy: &Later) -> gossip::Heard {
     let proxy = Arc::clone(proxy);
     gossip::Heard::by(move |id, record| {
         if let Some(proxy) = proxy.get().and_then(Weak::upgrade) {
