@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn an_agent_is_idempotent_when_every_live_member_that_has_it_says_so() {
         use State::{Alive, Dead, Left, Suspect};
-        let cases: [(&str, &[(State, bool)], bool); 6] = [
+        type Row = (&'static str, &'static [(State, bool)], bool);
+        let cases: [Row; 6] = [
             ("one says so", &[(Alive, true)], true),
             ("one does not", &[(Alive, false)], false),
             ("all say so", &[(Alive, true), (Suspect, true)], true),

@@ -431,7 +431,7 @@ mod tests {
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.len()).unwrap();
+            self.0.send(bytes.len()).map_err(io::Error::other)?;
             self.1.recv().map_err(io::Error::other)?;
             Ok(bytes.len())
         }

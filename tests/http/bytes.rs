@@ -1,4 +1,4 @@
-//! Bytes pass exactly as they are: chunks, events, uploads, WebSockets, old and hasty clients.
+//! Bytes pass exactly as they are: chunks, events, uploads, tunnels, old and hasty clients.
 
 use crate::backend::Backend;
 use crate::client::call;

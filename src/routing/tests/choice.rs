@@ -96,7 +96,6 @@ const ROWS: &[Row] = &[
         here: here(0),
         tried: &[1],
         expected: &[2],
-        ..ROW
     },
     Row { name: "all tried", others: &[(2, Alive, 0, 0)], tried: &[2], ..ROW },
 ];
