@@ -340,7 +340,11 @@ impl<'a> Dispatch<'a> {
             BodyFault::Malformed => {
                 Refusal::new(Code::BodyUnreadable, "Request body is malformed: its chunks are not")
             }
-            BodyFault::Slow => Refusal::new(Code::BodyTimeout, "No more of the body came for 30 s"),
+            BodyFault::Slow => {
+                let waited = self.proxy.settings.body_idle_timeout.as_secs_f64();
+                let detail = format!("No more of the body came for {waited} s");
+                Refusal::new(Code::BodyTimeout, detail)
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::client::{BodyFault, Client, SendFault, Upload};
 use super::http1::{BadHead, CONTINUE, ResponseHead, ToRequest, parse_response};
 use super::link::{Link, READ_BYTES_MIN};
-use super::settings::{BODY_IDLE_MAX, CONTINUE_TIMEOUT, INTERIM_BYTES_MAX, PATIENCE, after};
+use super::settings::{CONTINUE_TIMEOUT, INTERIM_BYTES_MAX, PATIENCE, after};
 use super::timer::{Timer, earlier};
 
 /// What a connection of a client has for itself, for one request after the other.
@@ -66,6 +66,8 @@ pub(super) struct Attempt<'a> {
     pub(super) passes_interim: bool,
     /// The client asked for a change of protocol.
     pub(super) may_upgrade: bool,
+    /// Between two parts of the body of the request.
+    pub(super) body_idle: Duration,
     /// From the request to the head of its answer.
     pub(super) first_byte: Option<Duration>,
     /// When the whole request has to be over.
@@ -198,7 +200,7 @@ impl Attempt<'_> {
         }
         loop {
             let (limit, fault) = if self.upload.waits_for_client() {
-                (Some(BODY_IDLE_MAX), Fault::Body(BodyFault::Slow))
+                (Some(self.body_idle), Fault::Body(BodyFault::Slow))
             } else {
                 (self.first_byte, Fault::FirstByte)
             };

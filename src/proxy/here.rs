@@ -205,6 +205,7 @@ impl Dispatch<'_> {
             is_continue_due: &mut self.is_continue_due,
             passes_interim: request.head.version == Version::Http11,
             may_upgrade: request.head.upgrade,
+            body_idle: self.proxy.settings.body_idle_timeout,
             first_byte: match request.class {
                 Class::Own => None,
                 Class::Run | Class::Socket | Class::Document => {

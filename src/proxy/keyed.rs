@@ -14,7 +14,6 @@ use super::http1::{Known, KnownSet, Persist, ResponseHead, ToRequest};
 use super::idempotency::{BadKey, Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
 use super::request::Class;
-use super::settings::BODY_IDLE_MAX;
 use super::tally::By;
 use crate::agent::Offer;
 use crate::api::Code;
@@ -131,7 +130,7 @@ impl Dispatch<'_> {
         }
         while !self.upload.is_read() {
             let more = self.lane.read_more();
-            match timeout(BODY_IDLE_MAX, more).await {
+            match timeout(self.proxy.settings.body_idle_timeout, more).await {
                 Ok(true) => {}
                 Ok(false) => return Err(After::Gone),
                 Err(_) => return Err(self.refuse(&self.bad_body(BodyFault::Slow))),

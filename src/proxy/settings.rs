@@ -18,8 +18,8 @@ pub(super) const HOPS_MAX: u32 = 1;
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 /// Time for the head of a request, and after an answer for the next one to begin.
 pub(super) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for the next part of the body of a request.
-pub(super) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
+/// [`Settings::body_idle_timeout`], which the configuration cannot change.
+const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Interim answers that wait for a client that does not read; further ones are dropped.
 pub(super) const INTERIM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body under way in each direction: what was read and could not be written yet.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// For everything, from the first byte of the request to the last of the answer.
     pub total_timeout: Option<Duration>,
+    /// Longest wait for the next part of the body of a request.
+    pub body_idle_timeout: Duration,
     /// Wait for a place when this node is full.
     pub queue_timeout: Duration,
 }
@@ -68,6 +70,7 @@ impl From<&config::Api> for Settings {
             first_byte_timeout: api.first_byte_timeout,
             idle_timeout: api.idle_timeout,
             total_timeout: api.total_timeout,
+            body_idle_timeout: BODY_IDLE_MAX,
             queue_timeout: api.queue_timeout,
         }
     }

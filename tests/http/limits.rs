@@ -1,5 +1,7 @@
 //! Nodes that are full, stopping or slow, and what becomes of the requests for them.
 
+use std::time::Duration;
+
 use astromesh::agent::Offer;
 use axum::http::StatusCode;
 
@@ -177,6 +179,33 @@ async fn a_deadline_is_passed_on_and_ends_the_wait() {
     assert!(left.is_some_and(|left| left <= 300), "{request}");
     client.await.unwrap().is_error(504, "deadline_exceeded");
     connection.closed().await;
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_ends_the_request_wherever_it_goes() {
+    let plan = |agents| Plan {
+        agents: Scripted::new(agents, &[]),
+        body_idle_timeout: Some(Duration::from_millis(50)),
+        ..Plan::default()
+    };
+    let (gateway, backend) = (Node::build(1, plan(&[])).await, Backend::start().await);
+    gateway.knows(&[member(2, backend.address, &["support"])]);
+    let worker = Node::build(3, plan(&["support"])).await;
+    let rows = [(&gateway, ""), (&worker, ""), (&worker, "idempotency-key: k1\r\n")];
+    for (node, key) in rows {
+        let mut client = Raw::connect(node.address).await;
+        client
+            .write(&format!(
+                "POST {RUN} HTTP/1.1\r\nhost: node\r\n{key}content-length: 100\r\n\r\nhalf"
+            ))
+            .await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 408 "), "{key:?}: {head}");
+        assert!(head.contains("connection: close\r\n"), "{key:?}: {head}");
+        client.read_until("\"body_timeout\"").await;
+    }
+    backend.accept().await.closed().await;
+    assert_eq!((gateway.proxy.outstanding(id(2)), worker.load.active()), (0, 0));
 }
 
 #[tokio::test]

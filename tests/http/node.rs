@@ -153,6 +153,8 @@ pub(crate) struct Plan {
     pub(crate) peers: Vec<StaticPeer>,
     /// Longest body, if not [`BODY_BYTES_MAX`].
     pub(crate) body_bytes_max: Option<usize>,
+    /// Longest wait for more of a body, if not that of every node.
+    pub(crate) body_idle_timeout: Option<Duration>,
 }
 
 /// A node that serves until it is dropped.
@@ -185,6 +187,7 @@ impl Node {
     pub(crate) async fn build(number: u8, plan: Plan) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let body_idle_timeout = plan.body_idle_timeout;
         let deployed: Vec<&str> = plan.agents.deployed().collect();
         let own = member(number, address, &deployed);
         let (publisher, directory) = directory::channel(snapshot(&own, &[]));
@@ -199,6 +202,8 @@ impl Node {
             started,
             mesh: None,
         };
+        let mut settings = proxy::Settings::from(&config.api);
+        settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);
         let setup = proxy::Setup {
             core: Core::with_peers(u64::from(number), &plan.peers),
             directory,
@@ -208,7 +213,7 @@ impl Node {
             results: Results::in_memory(Bounds::default()),
             agents: agents.clone(),
             router: api::router(Arc::new(app), plan.extra),
-            settings: proxy::Settings::from(&config.api),
+            settings,
             metrics: Metrics::default(),
             access_log: None,
             started,
