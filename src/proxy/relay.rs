@@ -108,19 +108,13 @@ impl<'a> Relay<'a> {
     /// Relays until the answer has ended.
     pub(super) async fn run(&mut self) -> End {
         self.take(0);
-        let end = poll_fn(|context| {
+        poll_fn(|context| {
             if let Poll::Ready(end) = self.poll_relay(context) {
                 return Poll::Ready(end);
             }
             self.poll_time(context)
         })
-        .await;
-        if let Some(recorder) = self.recorder.take()
-            && end == End::Whole
-        {
-            recorder.finish();
-        }
-        end
+        .await
     }
 
     fn poll_relay(&mut self, context: &mut Context<'_>) -> Poll<End> {
@@ -155,7 +149,7 @@ impl<'a> Relay<'a> {
                 match self.link.poll_read(context, &mut lane.down, self.room) {
                     Poll::Ready(Ok(0) | Err(_)) => {
                         let is_whole = self.tracker.may_close();
-                        self.end = Some(if is_whole { End::Whole } else { End::Broken });
+                        self.has_read(if is_whole { End::Whole } else { End::Broken });
                         continue;
                     }
                     Poll::Ready(Ok(count)) => {
@@ -199,10 +193,21 @@ impl<'a> Relay<'a> {
             progress
         };
         match progress {
-            Ok(progress) if progress.is_done => self.end = Some(End::Whole),
+            Ok(progress) if progress.is_done => self.has_read(End::Whole),
             Ok(_) => {}
             // What is wrong is not passed on; the part before it has been, if it came before.
-            Err(_) => self.end = Some(End::Broken),
+            Err(_) => self.has_read(End::Broken),
+        }
+    }
+
+    /// Nothing more is to be read. A whole answer is kept now: the run is over, also for a client
+    /// that leaves before it has the last byte and comes again.
+    fn has_read(&mut self, end: End) {
+        self.end = Some(end);
+        if let Some(recorder) = self.recorder.take()
+            && end == End::Whole
+        {
+            recorder.finish();
         }
     }
 
@@ -284,4 +289,53 @@ fn gather(down: &mut BytesMut, start: usize, taken: usize, parts: &[Range<usize>
     down.copy_within(rest, end);
     down.truncate(length);
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::proxy::client::Client;
+    use crate::proxy::idempotency::{Begin, Bounds, Fingerprinter, Key, Results};
+    use crate::proxy::timer::Timer;
+    use crate::proxy::upstream::Pool;
+    use crate::telemetry::metrics::Metrics;
+
+    #[tokio::test]
+    async fn an_answer_that_was_read_is_kept_though_its_client_has_left() {
+        let results = Results::in_memory(Bounds::default());
+        let key = Key::new("agent", b"k").expect("a key");
+        let begin = || results.begin(key.clone(), Fingerprinter::new().finish());
+        let Begin::First(mut recorder) = begin() else { panic!("not the first") };
+        recorder.head(200, b"");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let caller = TcpStream::connect(&address).await.expect("it listens");
+        let client = listener.accept().await.expect("somebody has connected").0;
+        // A reset, and it has arrived.
+        SockRef::from(&caller).set_linger(Some(Duration::ZERO)).expect("a socket");
+        drop(caller);
+        client.readable().await.expect("a socket");
+        let pool = Pool::new(Metrics::default());
+        let socket = pool.connect(&address, LAST_WORDS_TIMEOUT * 20).await.expect("it listens");
+        let mut lane = Lane {
+            client: Client::new(client),
+            timer: Timer::new(Instant::now()),
+            request: BytesMut::new(),
+            reply: BytesMut::from("HTTP/1.1 200 \r\n\r\n"),
+            down: BytesMut::from("whole"),
+        };
+        let mut link = Link::Tcp(socket);
+        let mut upload = Upload::new(0, Framing::None, 0);
+        let framing = Framing::Length(5);
+        let limits = (None, None);
+        let mut relay =
+            Relay::new(&mut lane, &mut link, &mut upload, framing, BodyForm::Same, limits);
+        relay.record(Some(recorder));
+        assert_eq!(relay.run().await, End::Gone);
+        let Begin::Replay(stored) = begin() else { panic!("not kept") };
+        assert_eq!(stored.body, b"whole");
+    }
 }
