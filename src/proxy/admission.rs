@@ -6,7 +6,9 @@
 //! body and drops it with the last byte of the answer.
 //!
 //! Places go to those who wait longest, with one exception: who waits for an agent that is full
-//! keeps nobody from an agent that is not. As long as a place is free nobody waits for it, so
+//! keeps nobody from an agent that is not. Nor does it fill the queue: of an agent with a limit of
+//! its own no more may wait than there are places left in the queue, which is half of them when it
+//! is alone, and always leaves some to the others. As long as a place is free nobody waits for it, so
 //! [`Admission::try_enter`] overtakes no one. No lock is held while anything waits.
 
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +54,7 @@ pub enum Full {
 /// No place was free in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// As many wait as may.
+    /// As many wait as may, in all or for this agent.
     #[error("as many requests wait as may")]
     QueueFull,
     /// It waited as long as it may.
@@ -71,7 +73,7 @@ pub struct Counts {
     pub admitted_from_queue: u64,
     /// Refused as node or agent were full and the request was not to wait.
     pub refused_full: u64,
-    /// Refused as the queue was full.
+    /// Refused as the queue was full, or the agent's share of it.
     pub refused_queue_full: u64,
     /// Gave up waiting as their time was over.
     pub timed_out: u64,
@@ -283,7 +285,10 @@ impl Places {
         &mut self,
         agent: AgentLimit<'_>,
     ) -> Result<(Arc<str>, u64, oneshot::Receiver<Permit>), NotAdmitted> {
-        if self.counts.queued >= self.queue_max {
+        let left = self.queue_max.saturating_sub(self.counts.queued);
+        let waiting = self.lines.get(agent.name).map_or(0, |line| line.waiting.len());
+        let is_beyond_share = agent.max_concurrent > 0 && waiting >= left as usize;
+        if left == 0 || is_beyond_share {
             self.counts.refused_queue_full += 1;
             return Err(NotAdmitted::QueueFull);
         }

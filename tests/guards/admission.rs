@@ -95,6 +95,24 @@ async fn who_waits_for_a_full_agent_is_overtaken_by_those_of_another() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_full_leaves_room_in_the_queue_to_others() {
+    let admission = Admission::new(2, 7);
+    let _places =
+        [limited("a", 1), limited("b", 1)].map(|agent| admission.try_enter(agent).unwrap());
+    let mut queue: Vec<Entering<'_>> = Vec::new();
+    // Half of the queue, then half of what is left.
+    for (agent, share) in [(limited("a", 1), 4), (limited("b", 1), 2)] {
+        queue.extend((0..share).map(|_| waiting(&admission, agent)));
+        let until = Instant::now() + Duration::from_secs(30);
+        let refused = admission.enter_queued(agent, until).await;
+        assert_eq!(refused.unwrap_err(), NotAdmitted::QueueFull, "{agent:?}");
+    }
+    // Who has no limit may take the last place.
+    queue.push(waiting(&admission, NO_LIMIT));
+    assert_eq!((admission.queued(), admission.counts().refused_queue_full), (7, 2));
+}
+
+#[tokio::test]
 async fn time_that_is_over_ends_the_wait_and_leaves_the_queue() {
     let admission = Admission::new(1, 1);
     let place = admission.try_enter(NO_LIMIT).unwrap();
@@ -182,7 +200,10 @@ fn random_run(rng: &mut Rng, node_limit: u32) {
                     Some(Ok(permit)) => served.push((agent, permit)),
                     Some(Err(refusal)) => {
                         assert_eq!(refusal, NotAdmitted::QueueFull);
-                        assert_eq!(queue.len(), queue_max as usize);
+                        let left = queue_max as usize - queue.len();
+                        let same = queue.iter().filter(|known| known.agent == agent).count();
+                        let has_share = agents[agent].max_concurrent > 0;
+                        assert!(left == 0 || has_share && same >= left);
                     }
                     None => queue.push(Known { agent, entering }),
                 }
