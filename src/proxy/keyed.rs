@@ -10,7 +10,7 @@ use super::client::BodyFault;
 use super::dispatch::{After, Dispatch};
 use super::forward::unless_gone;
 use super::here::{NoPlace, WhenFull, not_admitted};
-use super::http1::{Known, KnownSet, Persist, ResponseHead, ToRequest};
+use super::http1::{BodyTracker, Known, KnownSet, Persist, ResponseHead, ToRequest};
 use super::idempotency::{BadKey, Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
 use super::request::Class;
@@ -145,7 +145,11 @@ impl Dispatch<'_> {
         fingerprinter.update(b"?");
         fingerprinter.update(self.request.head.query(input).unwrap_or_default());
         fingerprinter.update(b"\n");
-        fingerprinter.update(self.upload.body(input).expect("all of the body has been read"));
+        // What it says, however it is cut into chunks.
+        let body = self.upload.body(input).expect("all of the body has been read");
+        let mut content = BodyTracker::new(self.request.head.framing);
+        let passed = content.advance_with(body, |part| fingerprinter.update(&body[part]));
+        passed.expect("it has been read to its end");
         Ok(fingerprinter.finish())
     }
 
@@ -159,13 +163,11 @@ impl Dispatch<'_> {
         let (status, length, id) = (stored.status, stored.body.len(), &self.request.id);
         write!(out, "HTTP/1.1 {status} \r\n").expect("a buffer grows");
         out.extend_from_slice(&stored.head);
-        write!(
-            out,
-            "{}: {id}\r\n{}: 1\r\ncontent-length: {length}\r\n",
-            headers::REQUEST_ID,
-            headers::REPLAYED
-        )
-        .expect("a buffer grows");
+        write!(out, "{}: {id}\r\n{}: 1\r\n", headers::REQUEST_ID, headers::REPLAYED)
+            .expect("a buffer grows");
+        if status != 204 {
+            write!(out, "content-length: {length}\r\n").expect("a buffer grows");
+        }
         if let Some(why) = why {
             write!(out, "{}: {why}\r\n", headers::WHY).expect("a buffer grows");
         }

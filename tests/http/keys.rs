@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use crate::backend::Backend;
 use crate::client::call;
 use crate::node::{Node, Plan, Scripted, member};
+use crate::raw::Raw;
+use crate::upstreams::with_process;
 
 const RUN: &str = "/v1/agents/support/run";
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k1")];
@@ -39,7 +41,7 @@ async fn a_repeat_waits_for_a_first_that_runs() {
     let first = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
     node.runs(1).await;
     let second = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
-    node.runs(2).await;
+    node.repeats(1).await;
     node.agents.go_on.send_replace(true);
     assert_eq!(first.await.unwrap().text, second.await.unwrap().text);
     assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
@@ -75,7 +77,7 @@ async fn a_repeat_is_answered_by_a_node_that_is_full_or_stopping() {
     }
     // A repeat of what runs waits for it here.
     let waiting = tokio::spawn(call(node.address, "POST", RUN, WAITS, wait));
-    node.runs(2).await;
+    node.repeats(1).await;
     node.agents.go_on.send_replace(true);
     assert_eq!(running.await.unwrap().text, waiting.await.unwrap().text);
     assert_eq!(node.agents.begun.load(Ordering::Relaxed), 2);
@@ -90,4 +92,37 @@ async fn a_repeat_runs_when_the_first_has_failed() {
         answer.is_error(500, "internal");
         assert_eq!(node.agents.begun.load(Ordering::Relaxed), begun);
     }
+}
+
+#[tokio::test]
+async fn a_repeat_may_be_cut_into_chunks_as_it_likes() {
+    let node = Node::start(1, &["support"]).await;
+    call(node.address, "POST", RUN, &KEY, "{\"query\":\"hello\"}").await;
+    let bodies =
+        ["11\r\n{\"query\":\"hello\"}\r\n", "1\r\n{\r\n10;x=y\r\n\"query\":\"hello\"}\r\n"];
+    for body in bodies {
+        let mut client = Raw::connect(node.address).await;
+        client
+            .write(&format!(
+                "POST {RUN} HTTP/1.1\r\nhost: node\r\nidempotency-key: k1\r\ntransfer-encoding: chunked\r\n\r\n{body}0\r\n\r\n"
+            ))
+            .await;
+        let head = client.head().await;
+        assert!(head.contains("x-astromesh-replayed: 1\r\n"), "{head}");
+    }
+    assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_repeat_of_an_answer_without_content_has_no_length() {
+    let backend = Backend::start().await;
+    let node = with_process(backend.address.to_string()).await;
+    let first = tokio::spawn(call(node.address, "POST", RUN, &KEY, "{}"));
+    let mut connection = backend.accept().await;
+    connection.read_request().await;
+    connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(first.await.unwrap().status, StatusCode::NO_CONTENT);
+    let again = call(node.address, "POST", RUN, &KEY, "{}").await;
+    assert_eq!((again.status, again.header("x-astromesh-replayed")), (StatusCode::NO_CONTENT, "1"));
+    assert_eq!(again.header("content-length"), "");
 }

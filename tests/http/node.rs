@@ -163,6 +163,7 @@ pub(crate) struct Node {
     pub(crate) agents: Arc<Scripted>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) load: LocalLoad,
+    results: Results,
     publisher: Publisher,
     own: Member,
     stop: Option<oneshot::Sender<()>>,
@@ -195,6 +196,7 @@ impl Node {
         let load = LocalLoad::new(1, config.api.max_concurrent);
         let agents = Arc::new(plan.agents);
         let started = Instant::now();
+        let results = Results::in_memory(Bounds::default());
         let app = App {
             config: config.clone(),
             directory: directory.clone(),
@@ -210,7 +212,7 @@ impl Node {
             node_name: config.mesh.node_name.clone(),
             local_load: load.clone(),
             admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
-            results: Results::in_memory(Bounds::default()),
+            results: results.clone(),
             agents: agents.clone(),
             router: api::router(Arc::new(app), plan.extra),
             settings,
@@ -231,6 +233,7 @@ impl Node {
             agents,
             proxy,
             load,
+            results,
             publisher,
             own,
             stop: Some(stop),
@@ -259,6 +262,17 @@ impl Node {
         let reached = watch.wait_for(|active| *active == count);
         let reached = tokio::time::timeout(PATIENCE, reached).await.is_ok();
         assert!(reached, "{} runs, not {count}", self.load.active());
+    }
+
+    /// Returns when so many repeats have begun to wait for the first of their key.
+    pub(crate) async fn repeats(&self, count: u64) {
+        let reached = async {
+            while self.results.counts().waited != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, reached).await.is_ok();
+        assert!(reached, "{:?}", self.results.counts());
     }
 }
 

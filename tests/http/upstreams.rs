@@ -15,7 +15,7 @@ const RUN: &str = "/v1/agents/support/run";
 const BODY: &str = "{\"query\":\"hello\"}";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
-async fn with_process(authority: String) -> Node {
+pub(crate) async fn with_process(authority: String) -> Node {
     let mut agents = Scripted::new(&["support"], &[]);
     let upstream = UpstreamUrl { authority, path: "/run?v=1".to_owned() };
     agents.offer = Offer { upstream: Some(Arc::new(upstream)), ..Offer::default() };
