@@ -54,7 +54,7 @@ impl Dispatch<'_> {
     pub(super) async fn here(&mut self, offer: &Offer, when_full: WhenFull) -> Result<After, Full> {
         let request = self.request;
         // Those that wait are part of the load, too.
-        let _counted = self.proxy.local_load.enter(self.proxy.now(), request.origin);
+        let counted = self.proxy.local_load.enter(self.proxy.now(), request.origin);
         let permit = match self.admit(offer, when_full).await {
             Ok(permit) => permit,
             Err(NoPlace::Full(full)) => return Err(full),
@@ -62,9 +62,9 @@ impl Dispatch<'_> {
             Err(NoPlace::Not(why)) => return Ok(self.refuse(&not_admitted(&request.agent, why))),
         };
         if self.has_key() {
-            return Ok(self.keyed(offer, Some(permit)).await);
+            return Ok(self.keyed(offer, Some((counted, permit))).await);
         }
-        let _permit = permit;
+        let _held = (counted, permit);
         Ok(self.serve(offer.upstream.as_ref(), None).await)
     }
 

@@ -3,21 +3,24 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::admission::Permit;
 use super::client::BodyFault;
 use super::dispatch::{After, Dispatch};
+use super::exchange::Fault;
 use super::forward::unless_gone;
 use super::here::{NoPlace, WhenFull, not_admitted};
 use super::http1::{BodyTracker, Known, KnownSet, Persist, ResponseHead, ToRequest};
 use super::idempotency::{BadKey, Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
 use super::request::Class;
+use super::settings::after;
 use super::tally::By;
+use super::timer::earlier;
 use crate::agent::Offer;
 use crate::api::Code;
-use crate::routing::headers;
+use crate::routing::{LoadGuard, headers};
 use crate::telemetry::labels::Keyed;
 
 /// What belongs to one answer, or to one way of giving it.
@@ -38,6 +41,9 @@ const NOT_KEPT: KnownSet = KnownSet::of(&[
     Known::Replayed,
 ]);
 
+/// What a request takes of this node while it runs: its part of the load, and its place.
+pub(super) type Held = (LoadGuard, Permit);
+
 impl Dispatch<'_> {
     /// Answers a request whose key this node knows; `None` for any other. A repeat takes no place
     /// and starts nothing, so that it is answered by a node that is full or stopping, too: elsewhere
@@ -51,7 +57,6 @@ impl Dispatch<'_> {
         if !self.proxy.results.knows(&key) {
             return None;
         }
-        let _counted = self.proxy.local_load.enter(self.proxy.now(), self.request.origin);
         Some(self.keyed(offer, None).await)
     }
 
@@ -69,7 +74,7 @@ impl Dispatch<'_> {
 
     /// Runs, or gives the answer of the run that had this key. Without a place one is waited for,
     /// should it run.
-    pub(super) async fn keyed(&mut self, offer: &Offer, mut permit: Option<Permit>) -> After {
+    pub(super) async fn keyed(&mut self, offer: &Offer, mut held: Option<Held>) -> After {
         let fingerprint = match self.fingerprint().await {
             Ok(fingerprint) => fingerprint,
             Err(after) => return after,
@@ -78,23 +83,14 @@ impl Dispatch<'_> {
             Ok(key) => key,
             Err(bad) => return self.refuse(&Refusal::new(Code::BadRequest, bad.to_string())),
         };
+        // As long as it would wait for an answer of its own, however often it waits.
+        let first_byte = after(Instant::now(), self.proxy.settings.first_byte_timeout);
+        let until = earlier(first_byte, self.request.total);
         loop {
             match self.proxy.results.begin(key.clone(), fingerprint) {
                 Begin::First(recorder) => {
                     self.proxy.metrics.keyed(Keyed::First);
-                    if permit.is_none() {
-                        match self.admit(offer, WhenFull::Queue).await {
-                            Ok(again) => permit = Some(again),
-                            Err(NoPlace::Gone | NoPlace::Full(_)) => return After::Gone,
-                            Err(NoPlace::Not(why)) => {
-                                let refusal = not_admitted(&self.request.agent, why);
-                                return self.refuse(&refusal);
-                            }
-                        }
-                    }
-                    let after = self.serve(offer.upstream.as_ref(), Some(recorder)).await;
-                    drop(permit);
-                    return after;
+                    return self.first(offer, held, recorder).await;
                 }
                 Begin::Replay(stored) => {
                     self.proxy.metrics.keyed(Keyed::Replayed);
@@ -102,14 +98,16 @@ impl Dispatch<'_> {
                 }
                 Begin::Running(running) => {
                     self.proxy.metrics.keyed(Keyed::Waited);
-                    // Whoever waits for another's run needs no place.
-                    drop(permit.take());
+                    // Whoever waits for another's run needs no place and is no load.
+                    drop(held.take());
                     let done = self.upload.end();
-                    match unless_gone(&mut self.lane.client, done, running.ended()).await {
+                    let ended = by(until, running.ended());
+                    match unless_gone(&mut self.lane.client, done, ended).await {
                         None => return After::Gone,
-                        Some(Ended::Answer(stored)) => return self.replay(&stored),
-                        Some(Ended::NotKept) => return self.refuse(&not_kept()),
-                        Some(Ended::Abandoned) => {}
+                        Some(None) => return self.refuse(&self.out_of_time()),
+                        Some(Some(Ended::Answer(stored))) => return self.replay(&stored),
+                        Some(Some(Ended::NotKept)) => return self.refuse(&not_kept()),
+                        Some(Some(Ended::Abandoned)) => {}
                     }
                 }
                 Begin::NotKept => return self.refuse(&not_kept()),
@@ -122,6 +120,30 @@ impl Dispatch<'_> {
         }
     }
 
+    /// Runs, and waits for a place before if it has none.
+    async fn first(&mut self, offer: &Offer, held: Option<Held>, recorder: Recorder) -> After {
+        let _held = match held {
+            Some(held) => held,
+            None => {
+                let counted = self.proxy.local_load.enter(self.proxy.now(), self.request.origin);
+                match self.admit(offer, WhenFull::Queue).await {
+                    Ok(permit) => (counted, permit),
+                    Err(NoPlace::Gone | NoPlace::Full(_)) => return After::Gone,
+                    Err(NoPlace::Not(why)) => {
+                        return self.refuse(&not_admitted(&self.request.agent, why));
+                    }
+                }
+            }
+        };
+        self.serve(offer.upstream.as_ref(), Some(recorder)).await
+    }
+
+    /// Its time was over before there was an answer.
+    fn out_of_time(&self) -> Refusal {
+        let is_total = self.request.total.is_some_and(|total| total <= Instant::now());
+        self.too_late(if is_total { Fault::Total } else { Fault::FirstByte })
+    }
+
     /// What the request asks: its path with the query, and its body, for which all of it has to
     /// come first.
     async fn fingerprint(&mut self) -> Result<Fingerprint, After> {
@@ -129,10 +151,12 @@ impl Dispatch<'_> {
             self.lane.reply.extend_from_slice(super::http1::CONTINUE);
         }
         while !self.upload.is_read() {
-            let more = self.lane.read_more();
-            match timeout(self.proxy.settings.body_idle_timeout, more).await {
+            let idle = Instant::now() + self.proxy.settings.body_idle_timeout;
+            let total = self.request.total.filter(|total| *total < idle);
+            match timeout_at(total.unwrap_or(idle), self.lane.read_more()).await {
                 Ok(true) => {}
                 Ok(false) => return Err(After::Gone),
+                Err(_) if total.is_some() => return Err(self.refuse(&self.out_of_time())),
                 Err(_) => return Err(self.refuse(&self.bad_body(BodyFault::Slow))),
             }
             if let Err(fault) = self.upload.track(&self.lane.client.input) {
@@ -205,6 +229,14 @@ pub(super) fn record_head(
         }
     }
     recorder.head(head.status, &lines);
+}
+
+/// What comes of it by then, or at all.
+async fn by<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, future).await.ok(),
+        None => Some(future.await),
+    }
 }
 
 fn not_kept() -> Refusal {

@@ -42,6 +42,8 @@ async fn a_repeat_waits_for_a_first_that_runs() {
     node.runs(1).await;
     let second = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
     node.repeats(1).await;
+    // It is no load: nothing of it runs.
+    node.runs(1).await;
     node.agents.go_on.send_replace(true);
     assert_eq!(first.await.unwrap().text, second.await.unwrap().text);
     assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
@@ -111,6 +113,27 @@ async fn a_repeat_may_be_cut_into_chunks_as_it_likes() {
         assert!(head.contains("x-astromesh-replayed: 1\r\n"), "{head}");
     }
     assert_eq!(node.agents.begun.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_wait_for_a_body_and_for_a_first_that_runs() {
+    let node = Node::start(1, &["support"]).await;
+    let body = "{\"query\":\"wait\"}";
+    let first = tokio::spawn(call(node.address, "POST", RUN, &KEY, body));
+    node.runs(1).await;
+    for (key, sent) in [("k1", body), ("k2", "")] {
+        let mut client = Raw::connect(node.address).await;
+        client
+            .write(&format!(
+                "POST {RUN} HTTP/1.1\r\nhost: node\r\nidempotency-key: {key}\r\nx-astromesh-deadline-ms: 50\r\ncontent-length: {}\r\n\r\n{sent}",
+                body.len()
+            ))
+            .await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 504 "), "{key}: {head}");
+    }
+    node.agents.go_on.send_replace(true);
+    assert_eq!(first.await.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]
