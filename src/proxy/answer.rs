@@ -51,14 +51,18 @@ impl Dispatch<'_> {
         self.lane.down.advance(head.length);
         self.tally.status = head.status;
         self.tally.bytes_out += self.lane.reply.len() as u64;
-        if head.is_upgrade() {
-            self.upload.finish(&mut self.lane.client);
-            self.tally.bytes_out += tunnel::run(self.lane, link).await;
-            return (After::Gone, false);
-        }
         let settings = &self.proxy.settings;
         let idle = if self.request.class == Class::Own { None } else { settings.idle_timeout };
         let limits = (idle, self.request.total);
+        if head.is_upgrade() {
+            self.upload.finish(&mut self.lane.client);
+            let (passed, ended) = tunnel::run(self.lane, link, limits).await;
+            self.tally.bytes_out += passed;
+            if let Some(deadline) = ended {
+                self.proxy.metrics.timed_out(deadline);
+            }
+            return (After::Gone, false);
+        }
         let mut relay = Relay::new(self.lane, link, &mut self.upload, head.framing, form, limits);
         relay.record(recorder.take());
         let end = relay.run().await;

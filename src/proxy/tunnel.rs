@@ -2,35 +2,62 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::exchange::Lane;
 use super::link::{Link, READ_BYTES_MIN};
-use super::settings::WINDOW_BYTES;
+use super::settings::{WINDOW_BYTES, after};
+use super::timer::earlier;
+use crate::telemetry::labels::Deadline;
 
-/// Copies until one side ends or breaks; what that side had said is written first. What was read
-/// ahead on either side goes first. Returns the number of bytes written to the client.
-pub(super) async fn run(lane: &mut Lane, link: &mut Link) -> u64 {
+/// Bytes that were written so far.
+#[derive(Default)]
+struct Passed {
+    up: u64,
+    down: u64,
+}
+
+/// Copies until one side ends or breaks, nothing has passed either way for too long, or the time
+/// for all is over; what the side that ends had said is written first. What was read ahead on
+/// either side goes first. Returns the number of bytes written to the client, and the deadline that
+/// ended it.
+pub(super) async fn run(
+    lane: &mut Lane,
+    link: &mut Link,
+    (idle, total): (Option<Duration>, Option<Instant>),
+) -> (u64, Option<Deadline>) {
     let mut empty = BytesMut::new();
-    let mut passed = 0;
-    poll_fn(|context| {
-        let Lane { client, reply, down, .. } = &mut *lane;
+    let mut passed = Passed::default();
+    let mut moved = Instant::now();
+    let ended = poll_fn(|context| {
+        let Lane { client, reply, down, timer, .. } = &mut *lane;
+        let before = passed.up + passed.down;
         // Both are asked each time, so that neither goes without being woken.
-        let up = poll_up(context, client, link, &mut empty);
-        let down = poll_down(context, client, link, (&mut *reply, down), &mut passed);
-        if up.is_ready() || down.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        let up = poll_up(context, client, link, (&mut empty, &mut passed.up));
+        let down = poll_down(context, client, link, (&mut *reply, down), &mut passed.down);
+        if up.is_ready() || down.is_ready() {
+            return Poll::Ready(None);
+        }
+        if passed.up + passed.down > before {
+            moved = Instant::now();
+        }
+        ready!(timer.poll_at(context, earlier(after(moved, idle), total)));
+        let is_total = total.is_some_and(|total| total <= Instant::now());
+        Poll::Ready(Some(if is_total { Deadline::Total } else { Deadline::Idle }))
     })
     .await;
-    passed
+    (passed.down, ended)
 }
 
 fn poll_up(
     context: &mut Context<'_>,
     client: &mut Client,
     link: &mut Link,
-    empty: &mut BytesMut,
+    (empty, passed): (&mut BytesMut, &mut u64),
 ) -> Poll<()> {
     loop {
         if !client.input.is_empty() {
@@ -38,6 +65,7 @@ fn poll_up(
                 return Poll::Ready(());
             };
             client.input.advance(written);
+            *passed += written as u64;
         } else if let Ok(0) | Err(_) = ready!(client.poll_more(context)) {
             return Poll::Ready(());
         }

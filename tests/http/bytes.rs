@@ -138,6 +138,27 @@ async fn a_websocket_passes_both_ways_and_counts_until_one_side_ends() {
 }
 
 #[tokio::test]
+async fn a_websocket_on_which_nothing_passes_is_closed() {
+    let api = "first_byte_timeout: 0, idle_timeout: 0.05,";
+    let gateway = Node::build(1, Plan { api, ..Plan::default() }).await;
+    let backend = Backend::start().await;
+    gateway.knows(&[member(2, backend.address, &["support"])]);
+    let mut client = Raw::connect(gateway.address).await;
+    client
+        .write("GET /v1/ws/agent/support HTTP/1.1\r\nhost: node\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
+    let mut connection = backend.accept().await;
+    connection.read_until("\r\n\r\n").await;
+    connection
+        .write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello")
+        .await;
+    let answer = client.read_to_end().await;
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    connection.closed().await;
+    assert_eq!(gateway.proxy.outstanding(id(2)), 0);
+}
+
+#[tokio::test]
 async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
     let (gateway, backend) = pair().await;
     let mut client = Raw::connect(gateway.address).await;
