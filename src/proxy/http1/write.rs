@@ -274,9 +274,8 @@ pub(super) fn push_persist(out: &mut BytesMut, persist: Persist) {
 pub(super) fn push_clean(out: &mut BytesMut, bytes: &[u8]) {
     let start = out.len();
     out.extend_from_slice(bytes);
+    // Written for all, so that many are done at once.
     for byte in &mut out[start..] {
-        if *byte < b' ' || *byte == 0x7f {
-            *byte = b' ';
-        }
+        *byte = if *byte < b' ' || *byte == 0x7f { b' ' } else { *byte };
     }
 }
