@@ -82,6 +82,9 @@ fn a_websocket_request_asks_the_next_hop_as_well() {
     let kept = "GET /v1/ws/agent/a HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nconnection: upgrade\r\n\r\n";
     assert_eq!(request(bytes, &RequestEdit::default()), kept);
+    let among_others = bytes
+        .replace("Connection: Upgrade", "Connection: keep-alive, Upgrade, x-gone\r\nX-Gone: 1");
+    assert_eq!(request(&among_others, &RequestEdit::default()), kept);
 }
 
 #[test]

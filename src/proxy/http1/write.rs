@@ -180,6 +180,8 @@ struct Lines<'a> {
 impl Lines<'_> {
     /// Copies the lines that stay, with another host when there is one.
     fn copy(&self, out: &mut BytesMut, drop: KnownSet, host: Option<&str>) {
+        // An upgrade that goes on is always named by `Connection`.
+        let kept = if drop.has(Known::Upgrade) { KEPT } else { KEPT.with(Known::Upgrade) };
         let lines = &self.headers.lines;
         let start = |index: usize| lines.get(index).map_or(self.end, |line| line.name.start());
         let mut run = start(0);
@@ -187,7 +189,7 @@ impl Lines<'_> {
             let new_host = host.filter(|_| line.known == Known::Host);
             let is_kept = !drop.has(line.known)
                 && new_host.is_none()
-                && !(self.headers.names_others && self.is_named(index));
+                && !(self.headers.names_others && self.is_named(index, kept));
             if is_kept {
                 continue;
             }
@@ -203,11 +205,11 @@ impl Lines<'_> {
         out.extend_from_slice(&self.buffer[run..self.end]);
     }
 
-    /// Whether `Connection` says that this line ends here.
-    fn is_named(&self, index: usize) -> bool {
+    /// Whether `Connection` says that this line, none of those `kept`, ends here.
+    fn is_named(&self, index: usize, kept: KnownSet) -> bool {
         let line = &self.headers.lines[index];
         let name = line.name.of(self.buffer);
-        !KEPT.has(line.known)
+        !kept.has(line.known)
             && self.headers.iter().filter(|it| it.known == Known::Connection).any(|connection| {
                 options(connection.value.of(self.buffer)).any(|it| it.eq_ignore_ascii_case(name))
             })
