@@ -119,7 +119,7 @@ fn every_key_of_the_file_arrives() {
   services: {rag: false, channels: false}
   peers:
     - {name: worker-1, url: 'http://worker:8000/', services: [tools, agents]}
-    - {name: bare, url: 'https://bare/prefix/'}
+    - {name: bare, url: 'http://bare/prefix/'}
   mesh:
     node_name: node-1
     cluster: blue
@@ -154,7 +154,7 @@ fn every_key_of_the_file_arrives() {
     assert_eq!(runtime.services.enabled().len(), 6);
     assert_eq!(runtime.peers[0].url.as_str(), "http://worker:8000/");
     assert_eq!(runtime.peers[0].services, [Service::Tools, Service::Agents]);
-    assert_eq!(runtime.peers[1].url.as_str(), "https://bare/prefix");
+    assert_eq!(runtime.peers[1].url.as_str(), "http://bare/prefix");
     assert_eq!(runtime.peers[1].services, []);
     let mesh = runtime.mesh;
     assert_eq!((mesh.node_name.as_str(), mesh.cluster.as_str()), ("node-1", "blue"));

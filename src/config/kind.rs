@@ -112,7 +112,7 @@ impl Kind {
             Self::Ip => "IP address".to_owned(),
             Self::Socket => "IP address and port".to_owned(),
             Self::Advertise => "host or `host:port`".to_owned(),
-            Self::BaseUrl => "URL, `http` or `https`".to_owned(),
+            Self::BaseUrl => "URL, `http`".to_owned(),
             Self::BaseUrls { max } => format!("list of at most {max} URLs, `http` or `https`"),
             Self::Services => "list of services".to_owned(),
             Self::Detection => {
@@ -137,7 +137,7 @@ impl Kind {
             Self::Ip => ip(value).map(drop),
             Self::Socket => socket(value).map(drop),
             Self::Advertise => advertise(value).map(drop),
-            Self::BaseUrl => base_url(value).map(drop),
+            Self::BaseUrl => peer_url(value).map(drop),
             Self::BaseUrls { max } => return each(value, max, base_url),
             Self::Services => return each(value, Service::ALL.len(), service),
             Self::LogLevel => log_level(value).map(drop),
@@ -321,6 +321,18 @@ pub(super) fn advertise(value: &Value) -> Read<Advertise> {
 }
 
 /// The base URL of an HTTP server, without a slash at the end of its path.
+/// A base URL that requests are sent to as they come.
+pub(super) fn peer_url(value: &Value) -> Read<Url> {
+    let url = base_url(value)?;
+    if url.scheme() == "https" {
+        return fault(
+            "asks for encryption, which peers are not spoken to with",
+            "write http://HOST:PORT, or put a proxy that encrypts in between",
+        );
+    }
+    Ok(url)
+}
+
 pub(super) fn base_url(value: &Value) -> Read<Url> {
     const REMEDY: &str = "write http://HOST:PORT, such as http://gateway:8000";
     let Some(text) = value.as_str() else {

@@ -375,7 +375,7 @@ fn peer(item: &Value) -> Result<Peer, kind::Fault> {
     };
     Ok(Peer {
         name: kind::text(field("name"), 1, usize::MAX)?.to_owned(),
-        url: kind::base_url(field("url"))?,
+        url: kind::peer_url(field("url"))?,
         services,
     })
 }
