@@ -67,7 +67,7 @@ fn core(size: u16) -> Core {
 }
 
 const ASK: Question<'static> =
-    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None };
+    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None, key: None };
 
 fn choices(criterion: &mut Criterion) {
     for size in SIZES {

@@ -262,6 +262,7 @@ impl<'a> Dispatch<'a> {
             tried: &self.tried,
             bounced: &self.bounced,
             affinity: self.request.affinity(input, self.upload.body(input)),
+            key: self.request.key(input),
         };
         let is_first = self.tried.is_empty() && self.bounced.is_empty();
         let proxy = self.proxy;

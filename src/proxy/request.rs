@@ -128,11 +128,20 @@ impl Request {
                 && session.as_ref() != SESSION_DEFAULT
         });
         let key = || headers.value(Known::IdempotencyKey, input).map(Cow::Borrowed);
-        let key = session.or_else(key)?;
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&key);
-        Some(hasher.finish())
+        session.or_else(key).map(|name| hash(&[&name]))
     }
+
+    /// What repeats of a request have in common: the agent and the key.
+    pub(super) fn key(&self, input: &[u8]) -> Option<u64> {
+        let key = self.head.headers.value(Known::IdempotencyKey, input)?;
+        (self.class == Class::Run).then(|| hash(&[self.agent.as_bytes(), b" ", key]))
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.iter().for_each(|part| hasher.write(part));
+    hasher.finish()
 }
 
 /// `/v1/agents/{name}`, `/v1/agents/{name}/run` and `/v1/ws/agent/{name}`; everything else is this

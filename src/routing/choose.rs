@@ -195,6 +195,21 @@ impl Field<'_> {
         })
     }
 
+    /// The node that a request went to before, if it takes the repeat.
+    pub(super) fn home(&self, id: NodeId) -> Option<Best> {
+        // Nothing is compared.
+        let best = |choice| Best { choice, tier: Tier::Alive, compared: 0 };
+        if id == self.local.id {
+            let is_open = self.local.load().is_some() && self.local.mark == Mark::Unmet;
+            return is_open.then(|| best(Choice::Local));
+        }
+        let slot = self.table.slot(id).filter(|slot| self.candidates.contains(slot))?;
+        let node = self.table.node(slot);
+        let is_open = self.table.marked(node) == Mark::Unmet
+            && matches!(node.tier(self.now, self.mood), Tier::Alive | Tier::Suspect);
+        is_open.then(|| best(Choice::Remote(slot)))
+    }
+
     /// Whether so many are ejected that errors must not count.
     pub(super) fn mood_now(&self) -> Mood {
         if !self.table.has_ejected(self.now) {

@@ -14,6 +14,7 @@ use super::choose::{Best, Choice, Field, Local, fill};
 use super::index::Index;
 use super::peers::{Peers, take_turn};
 use super::record::LoadRecord;
+use super::repeats::Repeats;
 use super::retry::{RetryBudget, Verdict};
 use super::sample::Sample;
 use super::table::{Mark, Mood, Table, Tier};
@@ -53,6 +54,7 @@ pub struct Core {
     table: Table,
     index: Index,
     peers: Peers,
+    repeats: Repeats,
     budget: RetryBudget,
     stats: CoreStats,
 }
@@ -99,6 +101,7 @@ impl Core {
             table,
             index: Index::default(),
             peers: Peers { slots, next: 0 },
+            repeats: Repeats::default(),
             budget: RetryBudget::new(),
             stats: CoreStats::default(),
         }
@@ -152,12 +155,26 @@ impl Core {
         let local = local(self.snapshot.as_deref(), question);
         let mut field = Field { now, table, candidates, local, mood: Mood::Calm, random };
         field.mood = field.mood_now();
-        let found = find(&mut field, question, way);
+        let home = question.key.and_then(|key| self.repeats.node(key));
+        let found = home
+            .and_then(|id| field.home(id))
+            .map(|best| (best, Rule::Affinity))
+            .or_else(|| find(&mut field, question, way));
         let mood = field.mood;
         let candidates = field.candidates.len() + usize::from(local.load().is_some());
         self.stats.panics += u64::from(mood == Mood::Panic);
         match found {
-            Some((best, rule)) => Ok(self.settle(now, best, rule, candidates, local)),
+            Some((best, rule)) => {
+                let pick = self.settle(now, best, rule, candidates, local);
+                if let Some(key) = question.key {
+                    let id = match &pick.place {
+                        Place::Here => local.id,
+                        Place::There(target) => target.id,
+                    };
+                    self.repeats.went_to(key, id);
+                }
+                Ok(pick)
+            }
             None if candidates > 0 => Err(Nobody::AllTried),
             None if is_known => Err(Nobody::NoAliveNode),
             None => Err(Nobody::UnknownAgent),
@@ -183,6 +200,12 @@ impl Core {
             return;
         }
         let is_ejected = self.table.judge(slot, |health| match outcome {
+            // A node says these of a queue that was too long for the caller, and of the caller's own
+            // deadline; of itself it says that it refuses.
+            Outcome::Answered(503 | 504) if target.is_node => {
+                health.refused(now);
+                false
+            }
             Outcome::Answered(500 | 502 | 503 | 504) => health.erred(now),
             Outcome::Answered(_) => {
                 health.answered(now);

@@ -13,6 +13,7 @@
 //! * `affinity`: which node a session prefers
 //! * `ejection`: nodes that are passed over, and for how long
 //! * `peers`: the turns of static peers
+//! * `repeats`: which node a request with a key went to
 //! * `retry`: whether a failed request may be sent again
 //!
 //! Beside it:
@@ -33,6 +34,7 @@ mod index;
 pub mod local_load;
 mod peers;
 pub mod record;
+mod repeats;
 mod retry;
 mod sample;
 mod table;

@@ -22,6 +22,9 @@ pub struct Question<'a> {
     pub bounced: &'a [NodeId],
     /// Hash of what the request should stick to, such as its session.
     pub affinity: Option<u64>,
+    /// Hash of the key that all repeats of the request have. They go to the node that the first one
+    /// went to, however busy that is, as long as it can be reached.
+    pub key: Option<u64>,
 }
 
 /// The part of this node in a pick.

@@ -48,6 +48,9 @@ pub const AFFINITY_SPREAD: f32 = 1.25;
 /// … and so many requests more.
 pub const AFFINITY_SLACK: f32 = 1.0;
 
+/// Keys of requests whose node is remembered; about 3 MB.
+pub const KEYS_MAX: usize = 65_536;
+
 /// First time out of a node; doubles with each failed trial.
 pub const EJECTION_MIN: Duration = Duration::from_secs(1);
 /// Longest time out: a node that came back is found again within this.

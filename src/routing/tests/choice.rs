@@ -245,6 +245,30 @@ fn sessions_stay_where_they_were_until_that_is_much_busier_than_the_rest() {
 }
 
 #[test]
+fn a_repeat_goes_where_the_first_went_however_busy_that_is() {
+    let mut core = idle(8);
+    let keyed = Question { affinity: Some(42), key: Some(7), ..ASK };
+    let home = number(&core.pick(NOW, &keyed).unwrap());
+    core.heard(NOW, id(home), record(1, 50, 50));
+    assert_eq!(chosen(&mut core, NOW, &keyed, 20), [home], "full, and much busier than the rest");
+    assert_eq!(core.pick(NOW, &keyed).unwrap().why.reason, Reason::Affinity);
+
+    let lost = [id(home)];
+    let other = number(&core.pick(NOW, &Question { tried: &lost, ..keyed }).unwrap());
+    assert_ne!(other, home);
+    assert_eq!(chosen(&mut core, NOW, &keyed, 20), [other], "where it went last");
+}
+
+#[test]
+fn a_repeat_comes_back_to_this_node() {
+    let mut core = idle(3);
+    let keyed = Question { key: Some(7), here: here(0), ..ASK };
+    assert_eq!(number(&core.pick(NOW, &keyed).unwrap()), LOCAL, "of equals the local one");
+    let busy = Question { here: here(9), ..keyed };
+    assert_eq!(number(&core.pick(NOW, &busy).unwrap()), LOCAL);
+}
+
+#[test]
 fn a_session_can_stay_on_this_node() {
     let mut core = idle(3);
     let at_home = (0..40).filter(|session| {

@@ -39,8 +39,8 @@ fn what_counts_as_a_failure_of_the_node() {
         ("unknown method", Outcome::Answered(501), false),
         ("error", Outcome::Answered(500), true),
         ("bad gateway", Outcome::Answered(502), true),
-        ("unavailable", Outcome::Answered(503), true),
-        ("timeout behind it", Outcome::Answered(504), true),
+        ("queue too long for the caller", Outcome::Answered(503), false),
+        ("deadline of the caller", Outcome::Answered(504), false),
         ("broken connection", Outcome::Broken, true),
         ("timeout", Outcome::TimedOut, true),
     ];

@@ -62,7 +62,7 @@ fn idle(count: u8) -> Core {
 }
 
 const ASK: Question<'static> =
-    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None };
+    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None, key: None };
 
 /// What a node says of itself; the sequence makes it news.
 fn record(sequence: u32, active: u32, limit: u32) -> LoadRecord {

@@ -37,6 +37,16 @@ fn each_peer_gets_its_turn_whatever_the_agent() {
 }
 
 #[test]
+fn a_peer_that_is_no_node_fails_with_503_and_504_too() {
+    for status in [500, 502, 503, 504] {
+        let mut core = peers(3);
+        let first = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+        (0..5).for_each(|_| core.outcome(NOW, &first, Outcome::Answered(status)));
+        assert_eq!(core.ejected(NOW), 1, "{status}");
+    }
+}
+
+#[test]
 fn this_node_comes_first_when_it_serves() {
     let mut core = peers(2);
     let question = Question { here: Here::Serves { active: 50, limit: 0 }, ..ASK };
