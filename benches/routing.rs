@@ -66,8 +66,14 @@ fn core(size: u16) -> Core {
     core
 }
 
-const ASK: Question<'static> =
-    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None, key: None };
+const ASK: Question<'static> = Question {
+    agent: AGENT,
+    here: Here::DoesNotServe,
+    tried: &[],
+    bounced: &[],
+    affinity: None,
+    key: None,
+};
 
 fn choices(criterion: &mut Criterion) {
     for size in SIZES {

@@ -107,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         "spec.api.queue_timeout",
         Kind::Seconds { min: 0.001, max: 3_600.0 },
         Is("30"),
-        "Longest wait for a place; then the request is answered with 429.",
+        "Longest wait for a place; then the request is answered with 503 `queue_timeout`.",
     ),
     key(
         "spec.api.connect_timeout",

@@ -63,7 +63,7 @@ impl Parts {
         let local = Local {
             agents: Arc::new(load_agents(&config)),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
-            results: Results::open(data_dir.path(), Bounds::default()),
+            results: Results::open(&data_dir.path().join("results"), Bounds::default()),
             started,
         };
         // Beacons come before there is a proxy, which needs the directory.

@@ -145,7 +145,7 @@ impl Dispatch<'_> {
 
     /// The load of this node: for a node in our own words, for others in those of ORCA.
     fn load_header<'b>(&self, out: &'b mut BytesMut) -> (&'static str, &'b [u8]) {
-        let record = self.proxy.local_load.record(self.proxy.now(), self.request.origin);
+        let record = self.proxy.local_load.record(self.proxy.now(), self.origin());
         let (name, written) = if self.request.hops > 0 {
             (headers::LOAD, record.write(out))
         } else {

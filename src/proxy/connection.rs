@@ -20,7 +20,9 @@ use super::http1::{BadHead, Persist, RequestHead, ToRequest, parse_request};
 use super::local::Pipe;
 use super::refusal::{Around, Refusal};
 use super::request::{Request, new_id};
-use super::settings::{HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, WINDOW_BYTES};
+use super::settings::{
+    HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLY_IDLE_TIMEOUT, WINDOW_BYTES,
+};
 use super::timer::Timer;
 use crate::api::{Code, Connection};
 use crate::telemetry::labels::{Arrival, Deadline, Limit, Outcome, RouteClass};
@@ -144,15 +146,18 @@ fn malformed(proxy: &Proxy, lane: &Lane, bad: BadHead) {
     });
 }
 
-/// Writes what is left to be written: an error that was said instead of an answer.
+/// Writes what is left to be written: an error that was said instead of an answer, or an answer that
+/// was kept. A client may read it slowly, but must read.
 async fn flush(lane: &mut Lane) -> bool {
     let Lane { client, reply, .. } = lane;
-    if reply.is_empty() {
-        return true;
+    while !reply.is_empty() {
+        let written = timeout(REPLY_IDLE_TIMEOUT, client.stream().write_buf(reply)).await;
+        if !matches!(written, Ok(Ok(1..))) {
+            reply.clear();
+            return false;
+        }
     }
-    let written = timeout(LINGER_TIMEOUT, client.stream().write_all(reply)).await;
-    reply.clear();
-    matches!(written, Ok(Ok(())))
+    true
 }
 
 /// Buffers that a large request has blown up are given back.
@@ -167,10 +172,12 @@ fn tidy(lane: &mut Lane) {
 /// Writes what is left, says that nothing follows, and reads what still comes: a connection closed
 /// with bytes unread is reset, and the reset may overtake the answer.
 async fn flush_and_linger(lane: &mut Lane) {
-    let Lane { client, reply, .. } = lane;
+    if !flush(lane).await {
+        return;
+    }
+    let client = &mut lane.client;
     let linger = async {
-        let stream = client.stream();
-        if stream.write_all(reply).await.is_err() || stream.shutdown().await.is_err() {
+        if client.stream().shutdown().await.is_err() {
             return;
         }
         let mut read = 0;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Proxy;
 use super::client::{BodyFault, Upload};
 use super::exchange::{Fault, Lane};
-use super::here::WhenFull;
+use super::here::{NotHere, WhenFull};
 use super::http1::Framing;
 use super::local::Pipe;
 use super::refusal::Refusal;
@@ -55,6 +55,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) refused: usize,
     /// What the last one of them said.
     pub(super) last_refusal: Option<Refusal>,
+    /// The process of the agent on this node could not be reached.
+    pub(super) is_down: Option<Refusal>,
     /// Some node may have read some of it.
     pub(super) was_sent: bool,
     /// Whether it may run twice, for what the request and the files of this node say.
@@ -101,6 +103,7 @@ impl<'a> Dispatch<'a> {
             failed: 0,
             refused: 0,
             last_refusal: None,
+            is_down: None,
             was_sent: false,
             repeat: request.repeat,
             why: None,
@@ -148,7 +151,10 @@ impl<'a> Dispatch<'a> {
         if let Some(offer) = &offer
             && let Some(after) = self.repeated(offer).await
         {
-            return after;
+            return match self.is_down.take() {
+                Some(refusal) => self.refuse(&refusal),
+                None => after,
+            };
         }
         if request.hops >= HOPS_MAX {
             return self.as_worker(offer).await;
@@ -185,7 +191,11 @@ impl<'a> Dispatch<'a> {
         let when_full = if self.request.must_queue { WhenFull::Queue } else { WhenFull::GoOn };
         match self.here(&offer, when_full).await {
             Ok(after) => after,
-            Err(full) => {
+            Err(NotHere::Down(refusal)) => {
+                self.proxy.metrics.refused(Side::Sent, Refused::Absent);
+                self.refuse(&refusal)
+            }
+            Err(NotHere::Full(full)) => {
                 let detail = format!("Agent '{}': {full}; nothing has run", self.request.agent);
                 self.proxy.metrics.refused(Side::Sent, Refused::Full);
                 self.refuse(&Refusal::bounced(Code::NodeFull, "full", detail))
@@ -193,9 +203,25 @@ impl<'a> Dispatch<'a> {
         }
     }
 
+    /// This node was chosen and could not serve the request.
+    fn went_past_here(&mut self, not_here: NotHere) {
+        self.refused += 1;
+        match not_here {
+            NotHere::Full(_) => self.bounced.push(self.proxy.local),
+            NotHere::Down(refusal) => {
+                self.tried.push(self.proxy.local);
+                self.last_refusal = Some(refusal);
+            }
+        }
+    }
+
     /// Served here, for want of anywhere else.
     async fn here_or_wait(&mut self, offer: &Offer) -> After {
-        self.here(offer, WhenFull::Queue).await.unwrap_or(After::Gone)
+        match self.here(offer, WhenFull::Queue).await {
+            Ok(after) => after,
+            Err(NotHere::Down(refusal)) => self.refuse(&refusal),
+            Err(NotHere::Full(_)) => unreachable!("who waits is not told that there is no place"),
+        }
     }
 
     /// The request came from a client: a node is chosen, and another one while that helps.
@@ -225,9 +251,8 @@ impl<'a> Dispatch<'a> {
                     let when_full = if must_queue { WhenFull::Queue } else { WhenFull::GoOn };
                     match self.here(offer, when_full).await {
                         Ok(after) => Attempted::Done(after),
-                        Err(_) => {
-                            self.refused += 1;
-                            self.bounced.push(self.proxy.local);
+                        Err(not_here) => {
+                            self.went_past_here(not_here);
                             Attempted::Again
                         }
                     }

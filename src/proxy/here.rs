@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use astromesh_wire::NodeId;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ use super::request::Class;
 use super::tally::By;
 use crate::agent::{Offer, UpstreamUrl};
 use crate::api::Code;
+use crate::directory::Member;
 use crate::routing::headers;
 use crate::telemetry::labels::{Phase, Refusal as Refused, Side};
 
@@ -37,6 +39,14 @@ pub(super) enum WhenFull {
     Queue,
 }
 
+/// Why a request is not served here after all.
+pub(super) enum NotHere {
+    /// There is no place.
+    Full(Full),
+    /// The process of the agent cannot be reached; what to say if nobody else can serve it.
+    Down(Refusal),
+}
+
 /// Why a request has no place.
 pub(super) enum NoPlace {
     Full(Full),
@@ -50,22 +60,47 @@ impl Dispatch<'_> {
         self.serve(None, None).await
     }
 
-    /// Serves a request for an agent; `Err` when the node is full and the request may go elsewhere.
-    pub(super) async fn here(&mut self, offer: &Offer, when_full: WhenFull) -> Result<After, Full> {
-        let request = self.request;
+    /// Serves a request for an agent; `Err` when that was not possible and nothing has run, so that
+    /// it may go elsewhere.
+    pub(super) async fn here(
+        &mut self,
+        offer: &Offer,
+        when_full: WhenFull,
+    ) -> Result<After, NotHere> {
         // Those that wait are part of the load, too.
-        let counted = self.proxy.local_load.enter(self.proxy.now(), request.origin);
+        let counted = self.proxy.local_load.enter(self.proxy.now(), self.origin());
         let permit = match self.admit(offer, when_full).await {
             Ok(permit) => permit,
-            Err(NoPlace::Full(full)) => return Err(full),
+            Err(NoPlace::Full(full)) => return Err(NotHere::Full(full)),
             Err(NoPlace::Gone) => return Ok(After::Gone),
-            Err(NoPlace::Not(why)) => return Ok(self.refuse(&not_admitted(&request.agent, why))),
+            Err(NoPlace::Not(why)) => return Ok(self.refuse_place(why)),
         };
-        if self.has_key() {
-            return Ok(self.keyed(offer, Some((counted, permit))).await);
-        }
-        let _held = (counted, permit);
-        Ok(self.serve(offer.upstream.as_ref(), None).await)
+        let after = if self.has_key() {
+            self.keyed(offer, Some((counted, permit))).await
+        } else {
+            let _held = (counted, permit);
+            self.serve(offer.upstream.as_ref(), None).await
+        };
+        self.is_down.take().map_or(Ok(after), |refusal| Err(NotHere::Down(refusal)))
+    }
+
+    /// The node that forwarded the request, if it is one of this mesh: others are not told how busy
+    /// this node is, and share no count with it.
+    pub(super) fn origin(&self) -> Option<NodeId> {
+        let origin = self.request.origin.filter(|_| self.request.hops > 0)?;
+        let snapshot = self.proxy.directory.snapshot();
+        snapshot.member(origin).is_some_and(Member::is_live).then_some(origin)
+    }
+
+    /// There was no place until now, and there is no more time.
+    pub(super) fn refuse_place(&mut self, why: NotAdmitted) -> After {
+        let is_over = self.request.total.is_some_and(|total| total <= Instant::now());
+        let refusal = if why == NotAdmitted::TimedOut && is_over {
+            self.too_late(Fault::Total)
+        } else {
+            not_admitted(&self.request.agent, why)
+        };
+        self.refuse(&refusal)
     }
 
     pub(super) async fn admit(
@@ -243,11 +278,19 @@ impl Dispatch<'_> {
             Fault::BadAnswer(bad) => {
                 Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
             }
-            Fault::NotSent => Refusal::bounced(
-                Code::UpstreamUnreachable,
-                "absent",
-                format!("Agent '{agent}': its process cannot be reached; nothing has run"),
-            ),
+            Fault::NotSent => {
+                let detail =
+                    format!("Agent '{agent}': its process cannot be reached; nothing has run");
+                let refusal = if self.request.hops > 0 {
+                    Refusal::bounced(Code::UpstreamUnreachable, "absent", detail)
+                } else {
+                    Refusal::new(Code::UpstreamUnreachable, detail)
+                };
+                tracing::debug!(agent, "the process of the agent cannot be reached");
+                // Whoever called says it, if no other node can be asked.
+                self.is_down = Some(refusal);
+                return After::Gone;
+            }
             Fault::Broken | Fault::Died => Refusal::new(
                 Code::UpstreamConnectionLost,
                 format!("Agent '{agent}': the connection to its process broke; it may have run"),
@@ -258,7 +301,7 @@ impl Dispatch<'_> {
     }
 }
 
-pub(super) fn not_admitted(agent: &str, why: NotAdmitted) -> Refusal {
+fn not_admitted(agent: &str, why: NotAdmitted) -> Refusal {
     match why {
         NotAdmitted::QueueFull => {
             Refusal::new(Code::QueueFull, format!("Agent '{agent}': {why}; nothing has run"))

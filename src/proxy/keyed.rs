@@ -10,7 +10,7 @@ use super::client::BodyFault;
 use super::dispatch::{After, Dispatch};
 use super::exchange::Fault;
 use super::forward::unless_gone;
-use super::here::{NoPlace, WhenFull, not_admitted};
+use super::here::{NoPlace, WhenFull};
 use super::http1::{BodyTracker, Known, KnownSet, Persist, ResponseHead, ToRequest};
 use super::idempotency::{BadKey, Begin, Ended, Fingerprint, Fingerprinter, Key, Recorder, Stored};
 use super::refusal::Refusal;
@@ -125,13 +125,11 @@ impl Dispatch<'_> {
         let _held = match held {
             Some(held) => held,
             None => {
-                let counted = self.proxy.local_load.enter(self.proxy.now(), self.request.origin);
+                let counted = self.proxy.local_load.enter(self.proxy.now(), self.origin());
                 match self.admit(offer, WhenFull::Queue).await {
                     Ok(permit) => (counted, permit),
                     Err(NoPlace::Gone | NoPlace::Full(_)) => return After::Gone,
-                    Err(NoPlace::Not(why)) => {
-                        return self.refuse(&not_admitted(&self.request.agent, why));
-                    }
+                    Err(NoPlace::Not(why)) => return self.refuse_place(why),
                 }
             }
         };

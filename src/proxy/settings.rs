@@ -37,7 +37,8 @@ pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// Time that a node has to allow a body that would be lost if it refused.
 pub(super) const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
-
+/// Longest wait for a client to take more of an answer of our own.
+pub(super) const REPLY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a client to close its end after an answer that closes the connection.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read in that time.

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 
 use crate::backend::{Backend, Refusing};
 use crate::client::{call, get, run};
-use crate::node::{Node, Plan, Scripted};
+use crate::node::{Node, Plan, Scripted, id, member};
 
 const RUN: &str = "/v1/agents/support/run";
 const BODY: &str = "{\"query\":\"hello\"}";
@@ -65,6 +65,28 @@ async fn a_process_that_is_gone_sends_the_request_to_another_node() {
     gateway.knows(&[broken.as_member(), busy]);
     let answer = run(gateway.address, "support", "hello").await;
     assert_eq!(answer.header("x-astromesh-node"), "node-3");
+
+    // The node with the process is asked itself: idle as it is, it does not keep the request.
+    broken.knows(&[other.as_member()]);
+    let answer = run(broken.address, "support", "hello").await;
+    assert_eq!((answer.status, answer.header("x-astromesh-node")), (StatusCode::OK, "node-3"));
+    assert_eq!(answer.header("x-astromesh-refused"), "");
+}
+
+#[tokio::test]
+async fn only_a_node_of_the_mesh_is_an_origin() {
+    let worker = Node::start(2, &["support"]).await;
+    let known = member(5, worker.address, &[]);
+    worker.knows(&[known]);
+    let (known, stranger) = (id(5).to_string(), id(6).to_string());
+    for (hop, origin, told) in [("1", &known, true), ("1", &stranger, false), ("0", &known, false)]
+    {
+        let headers: [(&str, &str); 2] =
+            [("x-astromesh-hop", hop), ("x-astromesh-origin", origin.as_str())];
+        let answer = call(worker.address, "POST", RUN, &headers, BODY).await;
+        assert_eq!(answer.status, StatusCode::OK, "{hop} {origin}");
+        assert_eq!(answer.header("x-astromesh-load").contains(";o=1"), told, "{hop} {origin}");
+    }
 }
 
 #[tokio::test]

@@ -81,8 +81,14 @@ impl Policy for Production {
         };
         let ids = |nodes: &[usize]| nodes.iter().map(|node| id_of(*node)).collect::<Vec<_>>();
         let (tried, bounced) = (ids(asking.tried), ids(asking.bounced));
-        let question =
-            Question { agent: AGENT, here, tried: &tried, bounced: &bounced, affinity: None, key: None };
+        let question = Question {
+            agent: AGENT,
+            here,
+            tried: &tried,
+            bounced: &bounced,
+            affinity: None,
+            key: None,
+        };
         let pick = self.core(now, asking.gateway).pick(now, &question).ok()?;
         let worker = match pick.place {
             Place::Here => node,

@@ -61,8 +61,14 @@ fn idle(count: u8) -> Core {
     core((2..2 + count).map(member).collect())
 }
 
-const ASK: Question<'static> =
-    Question { agent: AGENT, here: Here::DoesNotServe, tried: &[], bounced: &[], affinity: None, key: None };
+const ASK: Question<'static> = Question {
+    agent: AGENT,
+    here: Here::DoesNotServe,
+    tried: &[],
+    bounced: &[],
+    affinity: None,
+    key: None,
+};
 
 /// What a node says of itself; the sequence makes it news.
 fn record(sequence: u32, active: u32, limit: u32) -> LoadRecord {
