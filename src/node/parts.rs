@@ -132,6 +132,10 @@ impl Parts {
             );
             self.server.abort();
         }
+        let proxy = self.proxy;
+        if tokio::task::spawn_blocking(move || proxy.flush()).await.is_err() {
+            warn!("the last results of requests with a key could not be written");
+        }
     }
 }
 

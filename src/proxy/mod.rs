@@ -195,6 +195,11 @@ impl Proxy {
         self.local_load.drain();
     }
 
+    /// Writes down the results that are not yet; for the end of the process. Blocks.
+    pub fn flush(&self) {
+        self.results.flush();
+    }
+
     /// One call on the core, with the newest directory and the time.
     fn with_core<T>(&self, call: impl FnOnce(&mut Core, Duration) -> T) -> T {
         // A poisoned lock is taken all the same: the state is counts, and each is valid by itself.

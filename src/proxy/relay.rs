@@ -147,8 +147,9 @@ impl<'a> Relay<'a> {
             } else {
                 let before = lane.down.len();
                 match self.link.poll_read(context, &mut lane.down, self.room) {
-                    Poll::Ready(Ok(0) | Err(_)) => {
-                        let is_whole = self.tracker.may_close();
+                    Poll::Ready(end @ (Ok(0) | Err(_))) => {
+                        // A reset ends no body, not even one that goes on until the end.
+                        let is_whole = end.is_ok() && self.tracker.may_close();
                         self.has_read(if is_whole { End::Whole } else { End::Broken });
                         continue;
                     }
