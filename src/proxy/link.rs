@@ -48,15 +48,17 @@ impl Link {
     }
 }
 
-/// One read to the end of a buffer, which first gets `room` when it has less than a quarter of it.
-/// Ready with 0 at the end of the stream.
+/// One read to the end of a buffer, which first gets `room` when it is empty, or has less than a
+/// quarter of it. An empty one finds it at its own start, at no cost; without that, a request that
+/// is longer than what the one before has left would come in two reads. Ready with 0 at the end of
+/// the stream.
 pub(super) fn poll_read(
     stream: &mut (impl AsyncRead + Unpin),
     context: &mut Context<'_>,
     buffer: &mut BytesMut,
     room: usize,
 ) -> Poll<io::Result<usize>> {
-    if buffer.capacity() - buffer.len() < room / 4 {
+    if buffer.is_empty() || buffer.capacity() - buffer.len() < room / 4 {
         buffer.reserve(room.max(buffer.len()));
     }
     pin!(stream.read_buf(buffer)).poll(context)
