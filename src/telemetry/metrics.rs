@@ -2,8 +2,9 @@
 //!
 //! Owns the declarations ([`ALL`]) and the numbers. A request costs some dozen increments of
 //! atomics, each resolved when this was compiled; nothing here locks, allocates or reads a clock
-//! while a request waits. Each thread that serves requests takes [`Metrics::for_worker`], so that
-//! threads do not fight for cache lines; a page shows the sums. Levels that somebody else knows
+//! while a request waits. A thread can take [`Metrics::for_worker`], so that threads do not fight
+//! for cache lines, and a page shows the sums; those of the daemon share one, since a connection may
+//! move from one to another. Levels that somebody else knows
 //! anyway, such as the number of members, are not kept here but given when a page is asked for,
 //! see [`Readings`].
 
