@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use astromesh::directory::{Member, Snapshot};
 use astromesh::routing::{Core, Here, LoadRecord, LocalLoad, Outcome, Question, Target};
-use astromesh_wire::{Load, NodeId, State};
+use astromesh_wire::NodeId;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const SIZES: [u16; 3] = [16, 64, 1_000];
@@ -24,22 +24,10 @@ fn id(number: u16) -> NodeId {
 }
 
 fn member(number: u16) -> Member {
+    let address = ([127, 0, 0, 1], 8000).into();
     Member {
-        id: id(number),
-        name: format!("node-{number}"),
-        url: "http://127.0.0.1:8000".to_owned(),
-        gossip_address: ([127, 0, 0, 1], 8000).into(),
-        services: Vec::new(),
         agents: vec!["billing".to_owned(), AGENT.to_owned()],
-        idempotent_agents: Vec::new(),
-        agents_elsewhere: false,
-        load: Load::default(),
-        load_sequence: 0,
-        state: State::Alive,
-        generation: 1,
-        incarnation: 0,
-        revision: 0,
-        joined_at: 0.0,
+        ..Member::new(id(number), format!("node-{number}"), address)
     }
 }
 

@@ -53,6 +53,29 @@ pub struct Member {
 }
 
 impl Member {
+    /// A member that has just begun: alive, idle and without agents, reached at this address for HTTP
+    /// and gossip alike.
+    #[must_use]
+    pub fn new(id: NodeId, name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            url: format!("http://{address}"),
+            gossip_address: address,
+            services: Vec::new(),
+            agents: Vec::new(),
+            idempotent_agents: Vec::new(),
+            agents_elsewhere: false,
+            load: Load::default(),
+            load_sequence: 0,
+            state: State::Alive,
+            generation: 1,
+            incarnation: 0,
+            revision: 1,
+            joined_at: 0.0,
+        }
+    }
+
     /// Alive or suspect: it takes part in the mesh.
     #[must_use]
     pub const fn is_live(&self) -> bool {
@@ -175,21 +198,14 @@ mod tests {
     /// A mesh of nodes that all have the agent, and of each whether it lives and what it says.
     fn mesh(nodes: &[(State, bool)]) -> Snapshot {
         let member = |(number, (state, is_idempotent)): (u8, &(State, bool))| Member {
-            id: NodeId::from_bytes([number; 16]),
-            name: format!("node-{number}"),
-            url: String::new(),
-            gossip_address: ([127, 0, 0, number], 8000).into(),
-            services: Vec::new(),
             agents: vec!["a".to_owned(), "agent".to_owned()],
             idempotent_agents: is_idempotent.then(|| "agent".to_owned()).into_iter().collect(),
-            agents_elsewhere: false,
-            load: Load::default(),
-            load_sequence: 0,
             state: *state,
-            generation: 1,
-            incarnation: 0,
-            revision: 1,
-            joined_at: 0.0,
+            ..Member::new(
+                NodeId::from_bytes([number; 16]),
+                format!("node-{number}"),
+                ([127, 0, 0, number], 8000).into(),
+            )
         };
         let members = (1..).zip(nodes).map(member).map(Arc::new).collect();
         let local = NodeId::from_bytes([1; 16]);

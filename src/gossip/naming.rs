@@ -77,7 +77,6 @@ pub(super) fn ids_that_begin(key: &str) -> Option<RangeInclusive<NodeId>> {
 
 #[cfg(test)]
 mod tests {
-    use astromesh_wire::Load;
 
     use super::*;
 
@@ -89,23 +88,7 @@ mod tests {
 
     fn member(id: NodeId, name: &str, state: State) -> Member {
         let address = ([10, 0, 0, 1], 8_000).into();
-        Member {
-            id,
-            name: name.to_owned(),
-            url: format!("http://{address}"),
-            gossip_address: address,
-            services: Vec::new(),
-            agents: Vec::new(),
-            idempotent_agents: Vec::new(),
-            agents_elsewhere: false,
-            load: Load::default(),
-            load_sequence: 0,
-            state,
-            generation: 1,
-            incarnation: 0,
-            revision: 1,
-            joined_at: 0.0,
-        }
+        Member { state, ..Member::new(id, name, address) }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn distance(a: NodeId, b: NodeId) -> u128 {
 mod tests {
     use std::fs;
 
-    use astromesh_wire::{Load, State};
+    use astromesh_wire::State;
 
     use super::*;
     use crate::directory::Member;
@@ -134,21 +134,8 @@ mod tests {
     fn member(number: u16, state: State) -> Arc<Member> {
         let port = 10_000 + number;
         Arc::new(Member {
-            id: id(number),
-            name: format!("node-{number}"),
-            url: format!("http://127.0.0.1:{port}"),
-            gossip_address: ([127, 0, 0, 1], port).into(),
-            services: Vec::new(),
-            agents: Vec::new(),
-            idempotent_agents: Vec::new(),
-            agents_elsewhere: false,
-            load: Load::default(),
-            load_sequence: 0,
             state,
-            generation: 1,
-            incarnation: 0,
-            revision: 1,
-            joined_at: 0.0,
+            ..Member::new(id(number), format!("node-{number}"), ([127, 0, 0, 1], port).into())
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use astromesh_wire::{Agent, Load, NodeId, Service, State};
+use astromesh_wire::{Agent, NodeId, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -322,21 +322,11 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
         .as_secs_f64();
     let idempotent = announced(agents).into_iter().filter(|agent| agent.is_idempotent);
     let local = Member {
-        id,
-        name: config.mesh.node_name.clone(),
-        url: format!("http://{http}"),
-        gossip_address: http,
         services: config.services.enabled(),
         agents: agents.served_names(),
         idempotent_agents: idempotent.map(|agent| agent.name).collect(),
-        agents_elsewhere: false,
-        load: Load::default(),
-        load_sequence: 0,
-        state: State::Alive,
-        generation: 1,
-        incarnation: 0,
-        revision: 1,
         joined_at: unix,
+        ..Member::new(id, config.mesh.node_name.clone(), http)
     };
     Snapshot { version: 1, local: id, leader: Some(id), term: 1, members: vec![Arc::new(local)] }
 }

@@ -18,7 +18,7 @@ use astromesh::proxy::idempotency::{Bounds, Results};
 use astromesh::proxy::{self, Proxy};
 use astromesh::routing::{Core, LocalLoad, StaticPeer};
 use astromesh::telemetry::metrics::Metrics;
-use astromesh_wire::{Load, NodeId, Service, State};
+use astromesh_wire::{NodeId, Service};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -37,21 +37,9 @@ pub(crate) fn id(number: u8) -> NodeId {
 /// An alive, idle member.
 pub(crate) fn member(number: u8, address: SocketAddr, agents: &[&str]) -> Member {
     Member {
-        id: id(number),
-        name: format!("node-{number}"),
-        url: format!("http://{address}"),
-        gossip_address: address,
         services: vec![Service::Api],
         agents: agents.iter().map(ToString::to_string).collect(),
-        idempotent_agents: Vec::new(),
-        agents_elsewhere: false,
-        load: Load::default(),
-        load_sequence: 0,
-        state: State::Alive,
-        generation: 1,
-        incarnation: 0,
-        revision: 0,
-        joined_at: 0.0,
+        ..Member::new(id(number), format!("node-{number}"), address)
     }
 }
 

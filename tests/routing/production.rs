@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use astromesh::directory::{Member, Snapshot};
 use astromesh::routing::{Core, Here, LoadRecord, Outcome, Place, Question, Repeat, Sent, Target};
-use astromesh_wire::{Load, NodeId, Service, State};
+use astromesh_wire::{NodeId, Service, State};
 
 use crate::policy::{Asking, Choice, Hears, Policy, Seen};
 use crate::scenario::Shape;
@@ -157,21 +157,11 @@ const fn state(seen: Seen) -> State {
 fn member(shape: Shape, node: usize) -> Arc<Member> {
     let agents = if node < shape.workers() { vec![AGENT.to_owned()] } else { Vec::new() };
     let id: NodeId = id_of(node);
+    let port = u16::try_from(1 + node).expect("fewer nodes than ports");
+    let address = ([127, 0, 0, 1], port).into();
     Arc::new(Member {
-        id,
-        name: format!("node-{node}"),
-        url: format!("http://127.0.0.1:{}", 1 + node),
-        gossip_address: ([127, 0, 0, 1], 1).into(),
         services: vec![Service::Api, Service::Agents],
         agents,
-        idempotent_agents: Vec::new(),
-        agents_elsewhere: false,
-        load: Load::default(),
-        load_sequence: 0,
-        state: State::Alive,
-        generation: 1,
-        incarnation: 0,
-        revision: 0,
-        joined_at: 0.0,
+        ..Member::new(id, format!("node-{node}"), address)
     })
 }

@@ -22,22 +22,10 @@ pub(super) fn id(number: u8) -> NodeId {
 
 /// An alive, idle member that runs the agent.
 pub(super) fn member(number: u8) -> Member {
+    let address = ([127, 0, 0, number], 8000).into();
     Member {
-        id: id(number),
-        name: format!("node-{number}"),
-        url: format!("http://127.0.0.{number}:8000"),
-        gossip_address: ([127, 0, 0, 1], 1).into(),
-        services: Vec::new(),
         agents: vec![AGENT.to_owned()],
-        idempotent_agents: Vec::new(),
-        agents_elsewhere: false,
-        load: Load::default(),
-        load_sequence: 0,
-        state: State::Alive,
-        generation: 1,
-        incarnation: 0,
-        revision: 0,
-        joined_at: 0.0,
+        ..Member::new(id(number), format!("node-{number}"), address)
     }
 }
 
