@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astromesh_wire::{NodeId, State};
+use astromesh_wire::NodeId;
 
 use super::choose::{Best, Choice, Field, Local, fill};
 use super::index::Index;
@@ -18,7 +18,7 @@ use super::repeats::Repeats;
 use super::retry::{RetryBudget, Verdict};
 use super::sample::Sample;
 use super::table::{Mark, Mood, Table, Tier};
-use super::target::{self, StaticPeer, Target};
+use super::target::{StaticPeer, Target};
 use super::terms::{Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
 use super::tuning::{BOUNCES_MAX, LAST_RESORT_DRAWN, SLOW_START};
 use crate::directory::Snapshot;
@@ -87,24 +87,25 @@ impl Core {
     /// For a node without a mesh.
     #[must_use]
     pub fn with_peers(seed: u64, peers: &[StaticPeer]) -> Self {
-        let mut table = Table::default();
-        let mut slots = Vec::new();
-        for target in target::of_peers(peers) {
-            let slot = table.admit(target.id);
-            table.place(slot, target, State::Alive);
-            slots.push(slot);
-        }
-        Self {
+        let mut core = Self {
             random: fastrand::Rng::with_seed(seed),
             snapshot: None,
             began_at: Duration::ZERO,
-            table,
+            table: Table::default(),
             index: Index::default(),
-            peers: Peers { slots, next: 0 },
+            peers: Peers::default(),
             repeats: Repeats::default(),
             budget: RetryBudget::new(),
             stats: CoreStats::default(),
-        }
+        };
+        core.set_peers(peers);
+        core
+    }
+
+    /// Replaces the static peers. What is known of one that keeps its URL is kept, and requests
+    /// outstanding at one that goes are counted to their end.
+    pub fn set_peers(&mut self, peers: &[StaticPeer]) {
+        self.peers.replace(&mut self.table, peers);
     }
 
     /// Takes in what the directory says now. To be called before each of the other methods, with

@@ -3,15 +3,56 @@
 //! Peers tell neither which agents they have nor how busy they are, so each gets its turn. Owns
 //! whose turn it is; their health and their refusals are kept like those of nodes.
 
-use super::choose::{Best, Choice, Field};
-use super::table::{Mark, Slot, Tier};
+use astromesh_wire::{NodeId, Service, State};
 
+use super::choose::{Best, Choice, Field};
+use super::table::{Mark, Slot, Table, Tier};
+use super::target::{StaticPeer, Target};
+
+/// The peers that run agents.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     /// In the order given by the operator.
     pub(super) slots: Vec<Slot>,
     pub(super) next: usize,
+    /// Peers that were given an id.
+    numbered: u32,
 }
+
+impl Peers {
+    /// Replaces them all. A peer with the URL of one that was there before keeps its entry.
+    pub(super) fn replace(&mut self, table: &mut Table, peers: &[StaticPeer]) {
+        let before = std::mem::take(&mut self.slots);
+        for peer in peers.iter().filter(|peer| peer.services.contains(&Service::Agents)) {
+            let place = Target::of_peer(NOBODY, peer);
+            let is_same = |slot: &&Slot| {
+                let target = table.node(**slot).target.as_ref();
+                !self.slots.contains(slot)
+                    && target.is_some_and(|target| target.is_same_place(&place))
+            };
+            let slot = match before.iter().find(is_same) {
+                Some(slot) => *slot,
+                None => table.admit(self.next_id()),
+            };
+            let id = table.node(slot).id;
+            table.place(slot, Target { id, ..place }, State::Alive);
+            self.slots.push(slot);
+        }
+        for slot in before.into_iter().filter(|slot| !self.slots.contains(slot)) {
+            table.dismiss(table.node(slot).id);
+        }
+    }
+
+    /// Begins with `peer` and ends with a number, which no random id does.
+    const fn next_id(&mut self) -> NodeId {
+        let [a, b, c, d] = self.numbered.to_be_bytes();
+        self.numbered = self.numbered.wrapping_add(1);
+        NodeId::from_bytes([b'p', b'e', b'e', b'r', 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])
+    }
+}
+
+/// Of a peer that has none yet.
+const NOBODY: NodeId = NodeId::from_bytes([0; 16]);
 
 /// The next peer that is well; when none is, the next of the least bad. This node itself comes
 /// first when it serves: of all of them it alone is known to have the agent.

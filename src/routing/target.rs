@@ -42,7 +42,8 @@ impl Target {
         }
     }
 
-    fn of_peer(id: NodeId, peer: &StaticPeer) -> Self {
+    /// The way to a static peer.
+    pub(super) fn of_peer(id: NodeId, peer: &StaticPeer) -> Self {
         let (host, path_prefix) = cut(&peer.url);
         Self {
             id,
@@ -52,6 +53,11 @@ impl Target {
             path_prefix: path_prefix.into(),
             is_node: false,
         }
+    }
+
+    /// Whether both lead to the same URL.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        (&self.host, &self.path_prefix) == (&other.host, &other.path_prefix)
     }
 }
 
@@ -71,20 +77,6 @@ impl From<&Peer> for StaticPeer {
         let services = peer.services.clone();
         Self { name: peer.name.clone(), url: peer.url.as_str().to_owned(), services }
     }
-}
-
-/// The targets of the peers that run agents, in the order given. Their ids begin with `peer` and
-/// end with their position, which no random id does.
-pub(super) fn of_peers(peers: &[StaticPeer]) -> Vec<Target> {
-    let offers = |peer: &&StaticPeer| peer.services.contains(&Service::Agents);
-    let numbered = (0_u32..).zip(peers.iter().filter(offers));
-    numbered.map(|(number, peer)| Target::of_peer(peer_id(number), peer)).collect()
-}
-
-fn peer_id(number: u32) -> NodeId {
-    let mut bytes = *b"peer\0\0\0\0\0\0\0\0\0\0\0\0";
-    bytes[12..].copy_from_slice(&number.to_be_bytes());
-    NodeId::from_bytes(bytes)
 }
 
 /// Authority and path prefix of a URL; the prefix ends in no slash.
@@ -109,24 +101,5 @@ mod tests {
         for (url, expected) in rows {
             assert_eq!(cut(url), expected, "{url}");
         }
-    }
-
-    #[test]
-    fn only_peers_that_run_agents_become_targets() {
-        let peer = |name: &str, services: &[Service]| StaticPeer {
-            name: name.to_owned(),
-            url: format!("http://{name}:80/x"),
-            services: services.to_vec(),
-        };
-        let peers = [
-            peer("a", &[Service::Agents]),
-            peer("b", &[Service::Memory]),
-            peer("c", &[Service::Api, Service::Agents]),
-        ];
-        let targets = of_peers(&peers);
-        let names: Vec<&str> = targets.iter().map(|target| target.name.as_ref()).collect();
-        assert_eq!(names, ["a", "c"]);
-        assert_ne!(targets[0].id, targets[1].id);
-        assert!(targets.iter().all(|target| !target.is_node && *target.path_prefix == *"/x"));
     }
 }

@@ -5,12 +5,15 @@ use astromesh_wire::Service;
 use super::*;
 use crate::routing::{Nobody, Outcome, Reason, StaticPeer};
 
-fn peers(count: usize) -> Core {
-    let peer = |number| StaticPeer {
+fn peer(number: usize) -> StaticPeer {
+    StaticPeer {
         name: format!("peer-{number}"),
-        url: format!("http://127.0.0.1:{}", 9_000 + number),
-        services: vec![Service::Agents],
-    };
+        url: format!("http://127.0.0.1:{}/x", 9_000 + number),
+        services: vec![Service::Api, Service::Agents],
+    }
+}
+
+fn peers(count: usize) -> Core {
     let peers: Vec<StaticPeer> = (0..count).map(peer).collect();
     Core::with_peers(7, &peers)
 }
@@ -96,4 +99,35 @@ fn peers_that_were_tried_or_refused_are_not_asked_again_until_the_last_resort() 
 #[test]
 fn without_peers_nobody_is_known() {
     assert_eq!(peers(0).pick(NOW, &ASK), Err(Nobody::UnknownAgent));
+}
+
+#[test]
+fn only_peers_that_run_agents_get_a_turn() {
+    let other = StaticPeer { services: vec![Service::Memory], ..peer(1) };
+    let mut core = Core::with_peers(7, &[peer(0), other, peer(2)]);
+    assert_eq!(turns(&mut core, NOW, 3), ["peer-0", "peer-2", "peer-0"]);
+    let target = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+    assert!(!target.is_node && *target.path_prefix == *"/x");
+}
+
+#[test]
+fn a_peer_that_stays_keeps_what_is_known_of_it_and_one_that_goes_is_counted_to_the_end() {
+    let mut core = peers(3);
+    let target = |core: &mut Core| there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+    let [first, second, _] = [(); 3].map(|()| target(&mut core));
+    core.begin(NOW, first.id);
+    core.outcome(NOW, &second, Outcome::NotConnected);
+    let renamed = StaticPeer { name: "second".to_owned(), ..peer(1) };
+
+    core.set_peers(&[peer(5), renamed, peer(2)]);
+
+    assert_eq!(turns(&mut core, NOW, 3), ["peer-5", "peer-2", "peer-5"], "one is ejected");
+    assert_eq!((core.ejected(NOW), core.outstanding(first.id)), (1, 1));
+    core.outcome(NOW, &second, Outcome::Answered(200));
+    core.end(NOW, first.id);
+    core.outcome(NOW, &first, Outcome::NotConnected);
+    assert_eq!((core.ejected(NOW), core.outstanding(first.id)), (0, 0));
+    assert_eq!(turns(&mut core, NOW, 3), ["second", "peer-2", "peer-5"]);
+    core.set_peers(&[]);
+    assert_eq!(core.pick(NOW, &ASK), Err(Nobody::UnknownAgent));
 }
