@@ -227,15 +227,17 @@ fn build_proxy(
     Proxy::new(proxy::Setup {
         core: core(&config),
         directory: joined.directory.clone(),
-        node_name: config.mesh.node_name.clone(),
         local_load: load,
         admission,
         results,
-        agents,
-        router,
-        settings: proxy::Settings::from(&config.api),
+        live: proxy::Live {
+            node_name: config.mesh.node_name.clone(),
+            agents,
+            router,
+            settings: proxy::Settings::from(&config.api),
+            access_log,
+        },
         metrics,
-        access_log,
         started,
         doubt: Box::new(move |id| {
             if let Some(mesh) = &handle {

@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 use socket2::SockRef;
 use tokio::time::Instant;
 
-use super::Proxy;
 use super::dispatch::{After, Dispatch};
 use super::http1::{
     BodyForm, Framing, Known, KnownSet, Persist, ResponseEdit, ResponseHead, Version,
@@ -16,6 +15,7 @@ use super::http1::{
 };
 use super::idempotency::Recorder;
 use super::link::Link;
+use super::live::Live;
 use super::refusal::{Around, CORS, Refusal};
 use super::relay::{End, Relay};
 use super::request::Class;
@@ -51,7 +51,7 @@ impl Dispatch<'_> {
         self.lane.down.advance(head.length);
         self.tally.status = head.status;
         self.tally.bytes_out += self.lane.reply.len() as u64;
-        let settings = &self.proxy.settings;
+        let settings = &self.live.settings;
         let idle = if self.request.class == Class::Own { None } else { settings.idle_timeout };
         let limits = (idle, self.request.total);
         if head.is_upgrade() {
@@ -121,7 +121,7 @@ impl Dispatch<'_> {
             drop = DROPPED;
             add.push((headers::REQUEST_ID, request.id.as_bytes()));
             if !head.headers.has(Known::Node) {
-                let name = name_of(self.proxy, from);
+                let name = name_of(self.live, from);
                 add.push((headers::NODE, name.as_bytes()));
             }
             if !head.headers.has(Known::AccessControlAllowOrigin) {
@@ -157,7 +157,7 @@ impl Dispatch<'_> {
 
     /// The value of `x-astromesh-why`.
     pub(super) fn explained(&self, from: Option<&Target>) -> String {
-        let (node, tried) = (name_of(self.proxy, from), self.tally.tried);
+        let (node, tried) = (name_of(self.live, from), self.tally.tried);
         let mut text = String::new();
         match self.why {
             Some(why) => write!(
@@ -211,8 +211,8 @@ impl Dispatch<'_> {
     }
 }
 
-fn name_of<'a>(proxy: &'a Proxy, from: Option<&'a Target>) -> &'a str {
-    from.map_or(&*proxy.node_name, |target| &*target.name)
+fn name_of<'a>(live: &'a Live, from: Option<&'a Target>) -> &'a str {
+    from.map_or(&*live.node_name, |target| &*target.name)
 }
 
 /// Whether a content type is that of server-sent events, whatever its parameters.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Proxy;
 use super::client::Client;
-use super::dispatch::{After, Dispatch};
+use super::dispatch::{After, Dispatch, On};
 use super::exchange::Lane;
 use super::http1::{BadHead, Persist, RequestHead, ToRequest, parse_request};
 use super::local::Pipe;
@@ -59,7 +59,7 @@ pub(super) async fn serve(
     };
     let mut pipe: Option<Pipe> = None;
     let _counted = proxy.metrics.client_connected();
-    let client = proxy.access_log.as_ref().map(|_| ends.peer.to_string()).unwrap_or_default();
+    let mut client = String::new();
     loop {
         let head = match next(&proxy, &mut lane, stopping.as_mut()).await {
             Next::Head(head) => head,
@@ -71,8 +71,13 @@ pub(super) async fn serve(
             }
             Next::End => return,
         };
-        let request = Request::new(head, &lane.client.input, &proxy.settings);
-        let dispatch = Dispatch::new(&proxy, &mut lane, &mut pipe, ends, &request, &stopped);
+        let live = proxy.live();
+        if client.is_empty() && live.access_log.is_some() {
+            client = ends.peer.to_string();
+        }
+        let request = Request::new(head, &lane.client.input, &live.settings);
+        let on = On { proxy: &proxy, live: &live };
+        let dispatch = Dispatch::new(on, &mut lane, &mut pipe, ends, &request, &stopped);
         match dispatch.run(&client).await {
             After::Next if flush(&mut lane).await => tidy(&mut lane),
             After::Close => return flush_and_linger(&mut lane).await,

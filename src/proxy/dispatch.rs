@@ -3,6 +3,8 @@
 //! Owns the plan of one request: which node is asked, and when to give up. The rules of the choice
 //! are the core's; what follows a failure or a refusal is decided in `retry`.
 
+use std::sync::Arc;
+
 use astromesh_wire::NodeId;
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -12,6 +14,7 @@ use super::client::{BodyFault, Upload};
 use super::exchange::{Fault, Lane};
 use super::here::{NotHere, WhenFull};
 use super::http1::Framing;
+use super::live::Live;
 use super::local::Pipe;
 use super::refusal::Refusal;
 use super::request::{Class, Request};
@@ -33,10 +36,18 @@ pub(super) enum After {
     Gone,
 }
 
+/// Where a request is, and what it began with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct On<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) live: &'a Arc<Live>,
+}
+
 /// The plan of one request.
 #[derive(Debug)]
 pub(super) struct Dispatch<'a> {
     pub(super) proxy: &'a Proxy,
+    pub(super) live: &'a Arc<Live>,
     pub(super) lane: &'a mut Lane,
     pub(super) pipe: &'a mut Option<Pipe>,
     pub(super) ends: Connection,
@@ -78,7 +89,7 @@ pub(super) enum Attempted {
 
 impl<'a> Dispatch<'a> {
     pub(super) fn new(
-        proxy: &'a Proxy,
+        On { proxy, live }: On<'a>,
         lane: &'a mut Lane,
         pipe: &'a mut Option<Pipe>,
         ends: Connection,
@@ -87,10 +98,11 @@ impl<'a> Dispatch<'a> {
     ) -> Self {
         let bytes_max = match request.class {
             Class::Own => usize::MAX,
-            Class::Run | Class::Socket | Class::Document => proxy.settings.body_bytes_max,
+            Class::Run | Class::Socket | Class::Document => live.settings.body_bytes_max,
         };
         Self {
             proxy,
+            live,
             lane,
             pipe,
             ends,
@@ -124,7 +136,7 @@ impl<'a> Dispatch<'a> {
             None => (request.head.method_text.of(input), request.head.path(input)),
         };
         let bytes_in = request.head.length as u64 + self.upload.progress_in();
-        self.tally.tell(self.proxy, request, sent, client, bytes_in);
+        self.tally.tell(self.proxy, self.live, request, sent, client, bytes_in);
         self.upload.finish(&mut self.lane.client);
         after
     }
@@ -137,14 +149,14 @@ impl<'a> Dispatch<'a> {
         if request.class == Class::Own {
             return self.own().await;
         }
-        let body_bytes_max = self.proxy.settings.body_bytes_max as u64;
+        let body_bytes_max = self.live.settings.body_bytes_max as u64;
         if matches!(request.head.framing, Framing::Length(bytes) if bytes > body_bytes_max) {
             return self.refuse(&self.bad_body(BodyFault::TooLong));
         }
-        if request.class == Class::Document && self.proxy.agents.has_document(&request.agent) {
+        if request.class == Class::Document && self.live.agents.has_document(&request.agent) {
             return self.own().await;
         }
-        let offer = self.proxy.agents.offer(&request.agent);
+        let offer = self.live.agents.offer(&request.agent);
         if offer.as_ref().is_some_and(|offer| offer.is_idempotent) {
             self.repeat = Repeat::Safe;
         }
@@ -279,7 +291,7 @@ impl<'a> Dispatch<'a> {
         let load = &self.proxy.local_load;
         let here = offer.map_or(Here::DoesNotServe, |_| Here::Serves {
             active: load.active(),
-            limit: self.proxy.limit,
+            limit: self.live.settings.max_concurrent,
         });
         let question = Question {
             agent: &self.request.agent,
@@ -321,7 +333,7 @@ impl<'a> Dispatch<'a> {
             request.id = self.request.id,
             agent = self.request.agent,
             node.name = match &pick.place {
-                Place::Here => &*self.proxy.node_name,
+                Place::Here => &*self.live.node_name,
                 Place::There(target) => &*target.name,
             },
             reason = why.reason.as_str(),
@@ -356,7 +368,7 @@ impl<'a> Dispatch<'a> {
 
     /// The body of the request is not as it should be.
     pub(super) fn bad_body(&self, fault: BodyFault) -> Refusal {
-        let limit = self.proxy.settings.body_bytes_max;
+        let limit = self.live.settings.body_bytes_max;
         match fault {
             BodyFault::TooLong => {
                 self.proxy.metrics.limited(Limit::BodyBytes);
@@ -367,7 +379,7 @@ impl<'a> Dispatch<'a> {
                 Refusal::new(Code::BodyUnreadable, "Request body is malformed: its chunks are not")
             }
             BodyFault::Slow => {
-                let waited = self.proxy.settings.body_idle_timeout.as_secs_f64();
+                let waited = self.live.settings.body_idle_timeout.as_secs_f64();
                 let detail = format!("No more of the body came for {waited} s");
                 Refusal::new(Code::BodyTimeout, detail)
             }

@@ -95,7 +95,7 @@ impl Dispatch<'_> {
 
     /// Connects, unless the client leaves meanwhile.
     pub(super) async fn connect(&mut self, authority: &str) -> Result<Socket, Fault> {
-        let limit = self.proxy.settings.connect_timeout;
+        let limit = self.live.settings.connect_timeout;
         let connecting = self.proxy.pool.connect(authority, limit);
         let done = self.upload.end();
         match unless_gone(&mut self.lane.client, done, connecting).await {
@@ -157,8 +157,8 @@ impl Dispatch<'_> {
             is_continue_due: &mut self.is_continue_due,
             passes_interim: request.head.version == Version::Http11,
             may_upgrade: request.head.upgrade,
-            body_idle: self.proxy.settings.body_idle_timeout,
-            first_byte: self.proxy.settings.first_byte_timeout,
+            body_idle: self.live.settings.body_idle_timeout,
+            first_byte: self.live.settings.first_byte_timeout,
             total: request.total,
         };
         attempt.head(death_of(self.proxy, target)).await

@@ -114,7 +114,7 @@ impl Dispatch<'_> {
             return proxy.admission.try_enter(agent).map_err(NoPlace::Full);
         }
         let began = Instant::now();
-        let until = began + proxy.settings.queue_timeout;
+        let until = began + self.live.settings.queue_timeout;
         let until = self.request.total.map_or(until, |total| total.min(until));
         let entering = proxy.admission.enter_queued(agent, until);
         let done = self.upload.end();
@@ -169,10 +169,11 @@ impl Dispatch<'_> {
         after
     }
 
-    /// Our own routes. A pipe that has ended while it was idle is replaced.
+    /// Our own routes. A pipe that has ended while it was idle is replaced, and one to the routes from
+    /// before a reload.
     async fn ask_routes(&mut self) -> Result<(Link, ResponseHead), Fault> {
         let edit = RequestEdit::default();
-        if let Some(pipe) = self.pipe.take() {
+        if let Some(pipe) = self.pipe.take().filter(|pipe| pipe.leads_to(self.live)) {
             let mut link = Link::Pipe(pipe);
             match self.ask_here(&mut link, edit).await {
                 Ok(head) => return Ok((link, head)),
@@ -180,7 +181,7 @@ impl Dispatch<'_> {
                 Err(fault) => return Err(fault),
             }
         }
-        let mut link = Link::Pipe(Pipe::open(&self.proxy.router, self.ends));
+        let mut link = Link::Pipe(Pipe::open(self.live, self.ends));
         let head = self.ask_here(&mut link, edit).await?;
         Ok((link, head))
     }
@@ -240,11 +241,11 @@ impl Dispatch<'_> {
             is_continue_due: &mut self.is_continue_due,
             passes_interim: request.head.version == Version::Http11,
             may_upgrade: request.head.upgrade,
-            body_idle: self.proxy.settings.body_idle_timeout,
+            body_idle: self.live.settings.body_idle_timeout,
             first_byte: match request.class {
                 Class::Own => None,
                 Class::Run | Class::Socket | Class::Document => {
-                    self.proxy.settings.first_byte_timeout
+                    self.live.settings.first_byte_timeout
                 }
             },
             total: request.total,

@@ -84,7 +84,7 @@ impl Dispatch<'_> {
             Err(bad) => return self.refuse(&Refusal::new(Code::BadRequest, bad.to_string())),
         };
         // As long as it would wait for an answer of its own, however often it waits.
-        let first_byte = after(Instant::now(), self.proxy.settings.first_byte_timeout);
+        let first_byte = after(Instant::now(), self.live.settings.first_byte_timeout);
         let until = earlier(first_byte, self.request.total);
         loop {
             match self.proxy.results.begin(key.clone(), fingerprint) {
@@ -149,7 +149,7 @@ impl Dispatch<'_> {
             self.lane.reply.extend_from_slice(super::http1::CONTINUE);
         }
         while !self.upload.is_read() {
-            let idle = Instant::now() + self.proxy.settings.body_idle_timeout;
+            let idle = Instant::now() + self.live.settings.body_idle_timeout;
             let total = self.request.total.filter(|total| *total < idle);
             match timeout_at(total.unwrap_or(idle), self.lane.read_more()).await {
                 Ok(true) => {}

@@ -4,10 +4,12 @@
 //! connection is a pipe, and the server at its end the router of the API. Each connection of a
 //! client opens its own when it first needs one. Dropping it ends whatever runs behind it.
 
-use axum::Router;
+use std::sync::Arc;
+
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
+use super::live::Live;
 use super::settings::WINDOW_BYTES;
 use crate::api::{self, Connection};
 
@@ -15,15 +17,22 @@ use crate::api::{self, Connection};
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) stream: DuplexStream,
+    /// The router behind it is that of these.
+    live: Arc<Live>,
     server: JoinHandle<()>,
 }
 
 impl Pipe {
     /// A pipe whose requests count as those of `ends`.
-    pub(super) fn open(router: &Router, ends: Connection) -> Self {
+    pub(super) fn open(live: &Arc<Live>, ends: Connection) -> Self {
         let (stream, theirs) = tokio::io::duplex(WINDOW_BYTES);
-        let server = tokio::spawn(api::serve_pipe(theirs, router.clone(), ends));
-        Self { stream, server }
+        let server = tokio::spawn(api::serve_pipe(theirs, live.router.clone(), ends));
+        Self { stream, live: Arc::clone(live), server }
+    }
+
+    /// Whether what is behind it is what a request with these begins with.
+    pub(super) fn leads_to(&self, live: &Arc<Live>) -> bool {
+        Arc::ptr_eq(&self.live, live)
     }
 }
 

@@ -15,7 +15,7 @@
 //! * `client`: the client's end, and the body of a request
 //! * `link`: the other end; `upstream`: connections to it, `local`: the pipe to our own routes
 //! * `tally`: what is told of a request to metrics and access log
-//! * `timer`, [`settings`]: deadlines and limits
+//! * [`live`]: what of all this a reload replaces; `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
 //!
 //! With several threads a connection may be served by any of them, and all count in the same cells
@@ -27,6 +27,7 @@
 pub mod admission;
 pub mod http1;
 pub mod idempotency;
+pub mod live;
 pub mod server;
 pub mod settings;
 
@@ -53,18 +54,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use astromesh_wire::NodeId;
 
-use crate::api::Agents;
 use crate::directory::Reader;
-use crate::routing::{Core, LoadRecord, LocalLoad};
-use crate::telemetry::access::AccessLog;
+use crate::routing::{Core, LoadRecord, LocalLoad, StaticPeer};
 use crate::telemetry::labels::LoadSource;
 use crate::telemetry::metrics::Metrics;
 use admission::Admission;
 use idempotency::Results;
 use upstream::Pool;
 
+pub use live::Live;
 pub use server::serve;
 pub use settings::Settings;
 
@@ -74,24 +75,16 @@ pub struct Setup {
     pub core: Core,
     /// Who serves what.
     pub directory: Reader,
-    /// The label of this node.
-    pub node_name: String,
     /// The load of this node, counted here.
     pub local_load: LocalLoad,
     /// Places for requests on this node.
     pub admission: Admission,
     /// Answers to requests with a key.
     pub results: Results,
-    /// The agents of this node.
-    pub agents: Arc<dyn Agents>,
-    /// The routes of this node.
-    pub router: axum::Router,
-    /// Deadlines and limits.
-    pub settings: Settings,
+    /// What can be replaced later.
+    pub live: Live,
     /// What is counted.
     pub metrics: Metrics,
-    /// Where each request gets a line; `None` when that is off.
-    pub access_log: Option<AccessLog>,
     /// When the process started.
     pub started: Instant,
     /// Told of nodes that could not be connected to.
@@ -102,29 +95,23 @@ pub struct Setup {
 pub struct Proxy {
     core: Mutex<Core>,
     directory: Reader,
-    node_name: String,
     /// The id of this node.
     local: NodeId,
     /// The same as text, for a header.
     origin: String,
     local_load: LocalLoad,
-    /// Requests that this node serves at once; 0 for no limit.
-    limit: u32,
     admission: Admission,
     results: Results,
-    agents: Arc<dyn Agents>,
-    router: axum::Router,
+    live: ArcSwap<Live>,
     pool: Pool,
-    settings: Settings,
     metrics: Metrics,
-    access_log: Option<AccessLog>,
     started: Instant,
     doubt: Box<dyn Fn(NodeId) + Send + Sync>,
 }
 
 impl fmt::Debug for Setup {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Setup").field("settings", &self.settings).finish_non_exhaustive()
+        formatter.debug_struct("Setup").field("live", &self.live).finish_non_exhaustive()
     }
 }
 
@@ -134,7 +121,7 @@ impl fmt::Debug for Proxy {
             .debug_struct("Proxy")
             .field("core", &self.core)
             .field("pool", &self.pool)
-            .field("settings", &self.settings)
+            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }
@@ -147,22 +134,36 @@ impl Proxy {
         Self {
             core: Mutex::new(setup.core),
             directory: setup.directory,
-            node_name: setup.node_name,
             local,
             origin: local.to_string(),
-            limit: setup.local_load.record(Duration::ZERO, None).limit,
             local_load: setup.local_load,
             admission: setup.admission,
             results: setup.results,
-            agents: setup.agents,
-            router: setup.router,
+            live: ArcSwap::from_pointee(setup.live),
             pool: Pool::new(setup.metrics.clone()),
             metrics: setup.metrics,
-            access_log: setup.access_log,
-            settings: setup.settings,
             started: setup.started,
             doubt: setup.doubt,
         }
+    }
+
+    /// What requests that begin now begin with.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Replaces it. Requests under way keep what they began with; only the limits hold for all.
+    pub fn replace(&self, live: Live) {
+        let Settings { max_concurrent, queue_max, .. } = live.settings;
+        self.live.store(Arc::new(live));
+        self.admission.set_limits(max_concurrent, queue_max);
+        self.local_load.set_limit(max_concurrent);
+    }
+
+    /// Replaces the static peers; what is known of those that stay is kept.
+    pub fn set_peers(&self, peers: &[StaticPeer]) {
+        self.with_core(|core, _| core.set_peers(peers));
     }
 
     /// Requests forwarded to this node and not finished.

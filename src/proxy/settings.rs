@@ -59,6 +59,10 @@ pub struct Settings {
     pub total_timeout: Option<Duration>,
     /// Longest wait for the next part of the body of a request.
     pub body_idle_timeout: Duration,
+    /// Requests for agents that this node serves at once; 0 for no limit.
+    pub max_concurrent: u32,
+    /// Requests that may wait for a place.
+    pub queue_max: u32,
     /// Wait for a place when this node is full.
     pub queue_timeout: Duration,
 }
@@ -72,6 +76,8 @@ impl From<&config::Api> for Settings {
             idle_timeout: api.idle_timeout,
             total_timeout: api.total_timeout,
             body_idle_timeout: BODY_IDLE_MAX,
+            max_concurrent: api.max_concurrent,
+            queue_max: api.queue_max,
             queue_timeout: api.queue_timeout,
         }
     }

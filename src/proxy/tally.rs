@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Proxy;
+use super::live::Live;
 use super::request::{Class, Request};
 use crate::routing::{Reason, Target};
 use crate::telemetry::access::Line;
@@ -60,6 +61,7 @@ impl Tally {
     pub(super) fn tell(
         &self,
         proxy: &Proxy,
+        live: &Live,
         request: &Request,
         sent: (&[u8], &[u8]),
         client: &str,
@@ -89,7 +91,7 @@ impl Tally {
             bytes_in,
             bytes_out: self.bytes_out,
         });
-        let Some(log) = &proxy.access_log else { return };
+        let Some(log) = &live.access_log else { return };
         let upstream = self.asked.zip(self.answered);
         log.write(&Line {
             client,
@@ -99,7 +101,7 @@ impl Tally {
             request_id: request.id.as_bytes(),
             node: match &self.by {
                 By::Nobody => "",
-                By::Here => &proxy.node_name,
+                By::Here => &live.node_name,
                 By::There(target) => &target.name,
             },
             tried: self.tried,

@@ -197,15 +197,17 @@ impl Node {
         let setup = proxy::Setup {
             core: Core::with_peers(u64::from(number), &plan.peers),
             directory,
-            node_name: config.mesh.node_name.clone(),
             local_load: load.clone(),
             admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
             results: results.clone(),
-            agents: agents.clone(),
-            router: api::router(Arc::new(app), plan.extra),
-            settings,
+            live: proxy::Live {
+                node_name: config.mesh.node_name.clone(),
+                agents: agents.clone(),
+                router: api::router(Arc::new(app), plan.extra),
+                settings,
+                access_log: None,
+            },
             metrics: Metrics::default(),
-            access_log: None,
             started,
             doubt: Box::new(|_| {}),
         };
