@@ -6,6 +6,7 @@ use std::time::Duration;
 use astromesh_wire::{Ballot, Load, LoadRecord, NodeId, ShortId, State};
 use bytes::Bytes;
 
+use crate::config::Config;
 use crate::member::OwnedRecord;
 
 /// What the host wants.
@@ -23,6 +24,15 @@ pub enum Command {
     /// The local node's metadata, if it changed; refused above
     /// [`astromesh_wire::limits::METADATA_BYTES_MAX`] bytes.
     SetMetadata(Bytes),
+    /// The local node's label, if it changed; refused above
+    /// [`astromesh_wire::limits::NAME_BYTES_MAX`] bytes.
+    SetName(String),
+    /// What others ask the local node for beyond its record has changed: the record is told anew,
+    /// with a higher revision.
+    Revise,
+    /// Other settings from now on. What is under way keeps the times it began with, and the kind of
+    /// the detector's rule, by evidence or not, stays what it was.
+    Configure(Box<Config>),
     /// Where others reach the local node, if it changed; refused without port or host.
     SetAddress(SocketAddr),
     /// How busy the local node is, if it changed.

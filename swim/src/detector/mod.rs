@@ -96,6 +96,11 @@ impl Detector {
         Self { config, awareness, suspicions: IndexMap::default() }
     }
 
+    /// Other settings for suspicions from now on; the bound of local health stays.
+    pub fn configure(&mut self, config: DetectorConfig) {
+        self.config = config;
+    }
+
     /// How often and how patiently to probe at the present health: the factor for both times.
     #[must_use]
     pub const fn patience(&self) -> u32 {

@@ -191,6 +191,16 @@ impl Engine {
                     self.revise(now);
                 }
             }
+            Command::SetName(name) => {
+                if !is_small(&name, self.local.record.metadata()) {
+                    self.stats.refused_record += 1;
+                } else if self.local.record.name() != name {
+                    self.local.record.set_name(&name);
+                    self.revise(now);
+                }
+            }
+            Command::Revise => self.revise(now),
+            Command::Configure(config) => self.configure(*config),
             Command::SetAddress(address) => {
                 if !is_usable(address) {
                     self.stats.refused_record += 1;
@@ -215,6 +225,20 @@ impl Engine {
             Command::Dismiss(id) => self.dismiss(now, id.short()),
         }
         self.regroup(now);
+    }
+
+    /// Suspicions and cases cannot be carried over from one kind of rule to the other.
+    fn configure(&mut self, mut config: Config) {
+        let (old, new) = (self.config.detector.rule, &mut config.detector.rule);
+        match (old, &new) {
+            (Rule::Evidence { .. }, Rule::Evidence { .. }) | (Rule::Lifeguard, Rule::Lifeguard) => {
+            }
+            (Rule::Evidence { .. }, Rule::Lifeguard) | (Rule::Lifeguard, Rule::Evidence { .. }) => {
+                *new = old;
+            }
+        }
+        self.detector.configure(config.detector.clone());
+        self.config = config;
     }
 
     /// Writes the next datagram into `buffer` and says where it goes; `None` when there is none.

@@ -5,6 +5,7 @@ mod accusing;
 mod bounds;
 mod checking;
 mod compare;
+mod configuring;
 mod doubt;
 mod doubting;
 mod health;
