@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use astromesh_swim::Origin;
 use astromesh_wire::NodeId;
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{debug, info, warn};
 use url::Url;
@@ -63,14 +64,19 @@ impl JoinError {
     }
 }
 
-/// Joins the mesh, and keeps asking for as long as the node runs.
-pub(super) async fn join(handle: Handle, seeds: Vec<Url>, file: PeersFile) {
+/// Joins the mesh, and keeps asking for as long as the node runs. Other seeds are asked at once.
+pub(super) async fn join(handle: Handle, mut urls: watch::Receiver<Vec<Url>>, file: PeersFile) {
     let mut former = Former { file, waiting: Vec::new() };
     former.fill().await;
-    if seeds.is_empty() && former.waiting.is_empty() {
-        return;
+    let mut seeds = Seeds::default();
+    seeds.replace(&urls.borrow_and_update());
+    while seeds.list.is_empty() && former.waiting.is_empty() {
+        // Whoever has neither seeds nor a past waits to be asked, or for seeds.
+        if urls.changed().await.is_err() {
+            return;
+        }
+        seeds.replace(&urls.borrow_and_update());
     }
-    let mut seeds = Seeds::new(seeds);
     let mut wait = RETRY_FIRST;
     let mut rounds: u32 = 0;
     let mut has_joined = false;
@@ -117,12 +123,18 @@ pub(super) async fn join(handle: Handle, seeds: Vec<Url>, file: PeersFile) {
         } else {
             wait = (wait * 2).min(RETRY_MAX);
         }
-        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())) => {}
+            Ok(()) = urls.changed() => {
+                seeds.replace(&urls.borrow_and_update());
+                (wait, failures) = (RETRY_FIRST, 0);
+            }
+        }
     }
 }
 
 /// The seeds, and whether a refusal has been reported.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seeds {
     list: Vec<Seed>,
     has_refused: bool,
@@ -145,9 +157,15 @@ struct Round {
 }
 
 impl Seeds {
-    fn new(urls: Vec<Url>) -> Self {
-        let list = urls.into_iter().map(|url| Seed { url, answered_by: None }).collect();
-        Self { list, has_refused: false }
+    /// These and no others; of those that stay it is known who answered last.
+    fn replace(&mut self, urls: &[Url]) {
+        let before = std::mem::take(&mut self.list);
+        let answered_by = |url: &Url| {
+            let same = before.iter().find(|seed| seed.url == *url);
+            same.and_then(|seed| seed.answered_by)
+        };
+        let seed = |url: &Url| Seed { url: url.clone(), answered_by: answered_by(url) };
+        *self = Self { list: urls.iter().map(seed).collect(), has_refused: false };
     }
 
     /// Asks one after the other; those that are live members only if `ask_all`.

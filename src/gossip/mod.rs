@@ -47,7 +47,7 @@ use std::time::Duration;
 
 pub use astromesh_swim::{Claim, Origin};
 use astromesh_swim::{Command, Config};
-use astromesh_wire::{Agent, Agents, ClusterTag, Metadata, NodeId, Service};
+use astromesh_wire::{Agent, ClusterTag, NodeId, Service};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -100,12 +100,28 @@ pub struct Setup {
     pub config: Config,
 }
 
+/// What a node may become while its gossip runs.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// Its label.
+    pub name: String,
+    /// What it offers.
+    pub services: Vec<Service>,
+    /// The agents it runs, sorted by name.
+    pub agents: Vec<Agent>,
+    /// Base URLs of the seeds.
+    pub seeds: Vec<url::Url>,
+    /// Settings of the engine; the kind of its rule stays what it was.
+    pub config: Config,
+}
+
 /// The gossip thread and its HTTP tasks, as seen from the rest of the node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     directory: Reader,
     cluster: Arc<str>,
+    seeds: watch::Sender<Vec<url::Url>>,
 }
 
 /// The gossip of this node has ended, because the node is stopping.
@@ -157,6 +173,8 @@ enum Request {
     /// The agents of a member that has too many for its record, and the generation and revision
     /// they belong to.
     AgentsOf(NodeId, (u32, u32), Vec<Agent>),
+    /// The node is to be described, and the engine set, like this.
+    Change(Box<Changes>),
     /// When this node last heard from each member.
     HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
@@ -193,22 +211,17 @@ pub fn start(setup: Setup) -> io::Result<Running> {
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
     let (wants, wanted) = mpsc::channel(http::WANTS_MAX);
     let cluster: Arc<str> = setup.cluster.as_str().into();
-    let seeds = setup.seeds.clone();
-    let metadata = Metadata {
-        http_port: setup.http_port,
-        services: setup.services.clone(),
-        agents: Agents::Listed(setup.agents.clone()),
-    };
+    let (seeds, seeds_now) = watch::channel(setup.seeds.clone());
     let tag = ClusterTag::of(&cluster);
     let identity = setup.identity.clone();
     let peers = PeersFile::new(identity.directory(), &cluster);
     let (raise, generation) = watch::channel(identity.generation());
-    let start = thread::Start { setup, socket, tag, metadata, inbox, wants, generation: raise };
+    let start = thread::Start { setup, socket, tag, inbox, wants, generation: raise };
     let (directory, thread) = thread::spawn(start)?;
     let disk = tokio::spawn(disk::keep(identity, generation, directory.clone(), peers.clone()));
-    let handle = Handle { requests, directory, cluster };
+    let handle = Handle { requests, directory, cluster, seeds };
     let tasks = vec![
-        tokio::spawn(join::join(handle.clone(), seeds, peers)),
+        tokio::spawn(join::join(handle.clone(), seeds_now, peers)),
         tokio::spawn(http::answer_wants(handle.clone(), wanted)),
     ];
     Ok(Running { handle, tasks, disk, thread })
@@ -289,6 +302,19 @@ impl Handle {
     /// The node is stopping.
     pub async fn observed(&self, ip: IpAddr) -> Result<(), Stopped> {
         self.request(Request::Observed(ip)).await
+    }
+
+    /// Tells the mesh what this node has become, and goes on by these settings.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn change(&self, changes: Changes) -> Result<(), Stopped> {
+        self.seeds.send_if_modified(|seeds| {
+            let is_other = *seeds != changes.seeds;
+            seeds.clone_from(&changes.seeds);
+            is_other
+        });
+        self.request(Request::Change(Box::new(changes))).await
     }
 
     /// Takes this node out of the mesh; returns when its own view says so.

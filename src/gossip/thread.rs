@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use astromesh_swim::{Change, Command, Engine, Event, OwnedRecord};
-use astromesh_wire::{ClusterTag, LoadRecord, Metadata, NodeId};
+use astromesh_wire::{Agents, ClusterTag, LoadRecord, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,7 +23,7 @@ use super::journal::Journal;
 use super::load::Meter;
 use super::socket::Intake;
 use super::view::{Clock, View};
-use super::{Request, Setup, socket};
+use super::{Changes, Request, Setup, socket};
 use crate::directory::{self, Publisher, Reader};
 
 /// What the thread starts with.
@@ -31,7 +31,6 @@ pub(super) struct Start {
     pub(super) setup: Setup,
     pub(super) socket: UdpSocket,
     pub(super) tag: ClusterTag,
-    pub(super) metadata: Metadata,
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) wants: mpsc::Sender<Want>,
     /// Tells of a raised generation whoever keeps it.
@@ -62,7 +61,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clock = Clock::start();
-    let Start { setup, socket, tag, metadata, inbox, wants, generation } = start;
+    let Start { setup, socket, tag, inbox, wants, generation } = start;
     let record = OwnedRecord {
         id: setup.identity.id(),
         generation: setup.identity.generation(),
@@ -70,7 +69,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         revision: 1,
         address: setup.address.socket,
         name: setup.name.clone(),
-        metadata: Bytes::from(metadata.encode()),
+        metadata: metadata(&setup),
     };
     setup.load.set_boot(setup.identity.generation());
     let seed = fastrand::u64(..);
@@ -115,6 +114,16 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         drop(alive);
     })?;
     Ok((reader, ended))
+}
+
+/// What the record says of this node beyond name and address.
+fn metadata(setup: &Setup) -> Bytes {
+    let metadata = Metadata {
+        http_port: setup.http_port,
+        services: setup.services.clone(),
+        agents: Agents::Listed(setup.agents.clone()),
+    };
+    metadata.encode().into()
 }
 
 struct Gossip {
@@ -314,6 +323,7 @@ impl Gossip {
                     self.is_dirty = true;
                 }
             }
+            Request::Change(changes) => self.change(*changes),
             // Nobody waits any more if this fails.
             Request::HeardAt(reply) => reply.send(self.view.heard_at(&self.engine)).unwrap_or(()),
             Request::History(sought, reply) => {
@@ -359,6 +369,26 @@ impl Gossip {
                 self.farewell = Some(Farewell { done, until });
             }
         }
+    }
+
+    /// Describes this node anew where that is news, and sets the engine.
+    fn change(&mut self, changes: Changes) {
+        let Changes { name, services, agents, seeds, config } = changes;
+        let before = metadata(&self.setup);
+        let is_other = self.setup.agents != agents;
+        let setup = &mut self.setup;
+        (setup.name, setup.services, setup.agents) = (name, services, agents);
+        (setup.seeds, setup.config) = (seeds, config);
+        self.command(Command::Configure(Box::new(self.setup.config.clone())));
+        self.command(Command::SetName(self.setup.name.clone()));
+        let metadata = metadata(&self.setup);
+        let is_told = metadata != before;
+        self.command(Command::SetMetadata(metadata));
+        if is_other && !is_told {
+            // The list is too long for the record: others have to hear that it is another one.
+            self.command(Command::Revise);
+        }
+        self.is_dirty = true;
     }
 
     fn observed(&mut self, ip: std::net::IpAddr) {
