@@ -7,9 +7,11 @@
 mod file;
 mod offer;
 mod prompt;
+mod providers;
 mod react;
 mod registry;
 mod run;
+mod source;
 mod template;
 mod tools;
 mod trace;

@@ -3,19 +3,18 @@
 //! Owns what is listed, shown and run. A broken file is listed as a draft with its problems and
 //! never keeps the others from loading. Does not change after loading: a reload makes a new one.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::Client;
 use serde_json::Value;
 
-use super::file::{self, AgentFile, Candidate, FILE_BYTES_MAX, Program, Reading, Work};
+use super::file::{self, AgentFile, Candidate, Program, Reading, Work};
+use super::providers::Providers;
 use super::run::Agent;
 use super::tools::Toolbox;
-use super::types::{AgentStatus, AgentSummary, RunRequest, RunResponse};
-use super::{Offer, UpstreamUrl};
+use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
+use super::{Offer, UpstreamUrl, source};
 use crate::model::{ChatModel, ModelError, echo::Echo, openai::OpenAi};
 
 /// The most agent files a node reads.
@@ -28,6 +27,7 @@ const FILE_ENDING: &str = ".agent.yaml";
 pub struct Registry {
     /// Sorted by name.
     entries: Vec<Entry>,
+    providers: Providers,
 }
 
 #[derive(Debug)]
@@ -42,6 +42,8 @@ struct Entry {
 struct Deployed {
     max_concurrent: u32,
     is_idempotent: bool,
+    /// Names of the providers that it refers to.
+    providers: Vec<String>,
     place: Place,
 }
 
@@ -67,7 +69,8 @@ pub enum RunError {
 }
 
 impl Registry {
-    /// Reads `agents/*.agent.yaml` below this directory; a missing directory holds no agents.
+    /// Reads `agents/*.agent.yaml` below this directory, and the `providers*.yaml` in it to which
+    /// they may refer; a missing directory holds no agents.
     ///
     /// Models are asked through `http`, which should be [`crate::model::http_client`]. Reads files
     /// synchronously: call it at start and on reload, not for a request.
@@ -76,11 +79,14 @@ impl Registry {
     pub fn load(config_dir: &Path, http: Client) -> Self {
         let mut entries: Vec<Entry> = Vec::new();
         let mut claimed: Vec<(String, String)> = Vec::new();
-        for path in agent_files(&config_dir.join("agents")) {
-            let stem = file_stem(&path);
-            let shown = format!("agents/{stem}{FILE_ENDING}");
-            let mut reading = match read_bounded(&path) {
-                Ok(text) => file::read(&shown, &text),
+        let providers = Providers::load(config_dir);
+        let is_agent = |name: &str| name.ends_with(FILE_ENDING);
+        for path in source::files(&config_dir.join("agents"), is_agent, FILES_MAX) {
+            let name = source::name(&path);
+            let stem = name.strip_suffix(FILE_ENDING).unwrap_or(&name).to_owned();
+            let shown = format!("agents/{name}");
+            let mut reading = match source::text(&path) {
+                Ok(text) => file::read(&shown, &text, &providers),
                 Err(error) => Reading::unreadable(format!("{shown}: {error}")),
             };
             if let Some(name) = &reading.name {
@@ -97,7 +103,7 @@ impl Registry {
         }
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
-        Self { entries }
+        Self { entries, providers }
     }
 
     /// All agents, drafts included, sorted by name.
@@ -116,6 +122,24 @@ impl Registry {
     #[must_use]
     pub fn has_document(&self, name: &str) -> bool {
         self.entry(name).is_some_and(|entry| entry.document.is_some())
+    }
+
+    /// The providers that agents of this node may refer to, and what is wrong with their files.
+    #[must_use]
+    pub fn providers(&self) -> ProviderList {
+        self.providers.summaries(|provider| {
+            let refers = |entry: &&Entry| {
+                let deployed = entry.deployed.as_ref();
+                deployed.is_some_and(|deployed| deployed.providers.iter().any(|to| to == provider))
+            };
+            self.entries.iter().filter(refers).map(|entry| entry.summary.name.clone()).collect()
+        })
+    }
+
+    /// What is wrong with the providers files: for each broken one a text of a line a problem.
+    #[must_use]
+    pub fn provider_problems(&self) -> &[String] {
+        self.providers.problems()
     }
 
     /// The names of the agents that serve requests, sorted.
@@ -213,6 +237,10 @@ fn deploy(name: &str, file: AgentFile, http: &Client) -> Deployed {
     Deployed {
         max_concurrent: file.max_concurrent,
         is_idempotent: file.is_idempotent,
+        providers: match &file.work {
+            Work::Program(program) => program.providers.clone(),
+            Work::Upstream(_) => Vec::new(),
+        },
         place: match file.work {
             Work::Program(program) => Place::Here(Box::new(build(name, *program, http))),
             Work::Upstream(url) => Place::Upstream(Arc::new(url)),
@@ -238,53 +266,4 @@ fn build(name: &str, program: Program, http: &Client) -> Agent {
         max_iterations: program.max_iterations,
         toolbox: Toolbox::new(program.tools),
     }
-}
-
-/// The agent files of a directory in the order of their names.
-fn agent_files(directory: &Path) -> Vec<PathBuf> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(path = %directory.display(), error = %error, "cannot read agents");
-            }
-            return Vec::new();
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().ends_with(FILE_ENDING))
-        .collect();
-    paths.sort();
-    if paths.len() > FILES_MAX {
-        tracing::warn!(
-            files = paths.len(),
-            "more than {FILES_MAX} agent files; only the first {FILES_MAX} by name are read",
-        );
-        paths.truncate(FILES_MAX);
-    }
-    paths
-}
-
-fn file_stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(FILE_ENDING).unwrap_or(&name).to_owned()
-}
-
-fn read_bounded(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    // Opening a pipe would wait for a writer.
-    if !metadata.is_file() {
-        return Err("not a file".to_owned());
-    }
-    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
 }

@@ -153,3 +153,36 @@ pub enum AgentStatus {
     /// An operator paused it.
     Paused,
 }
+
+/// The providers of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderList {
+    /// Sorted by name.
+    pub providers: Vec<ProviderSummary>,
+    /// For each broken file all that is wrong with it, a line for each problem; none of its
+    /// providers is used.
+    pub problems: Vec<String>,
+}
+
+/// How a provider is listed. Keys are never shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderSummary {
+    /// What agents call it as `providerRef`.
+    pub name: String,
+    /// Such as `openai_compat`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Base URL, without its query; `null` for the default of its type.
+    pub endpoint: Option<String>,
+    /// The first is that of agents which name none.
+    pub models: Vec<String>,
+    /// The environment variable that holds its key.
+    pub api_key_env: Option<String>,
+    /// Whether the node has a key: that variable is set, or the key is in the file. `null` when no
+    /// key is named.
+    pub api_key_set: Option<bool>,
+    /// The file that has it.
+    pub file: String,
+    /// Names of the agents of the node that refer to it, drafts left out.
+    pub used_by: Vec<String>,
+}

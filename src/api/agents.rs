@@ -1,4 +1,4 @@
-//! Handlers for agents: listed, shown and run. Which node runs them is the data plane's to say.
+//! Handlers for agents: listed, shown and run; and for the providers that they refer to. Which node runs them is the data plane's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::app::App;
 use super::body;
 use super::error::{ApiError, Code};
 use super::frame::RequestId;
-use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, RunRequest};
+use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, ProviderList, RunRequest};
 use crate::directory::Snapshot;
 use crate::routing::headers::NODE;
 
@@ -59,6 +59,11 @@ fn elsewhere(name: String) -> AgentSummary {
         status: AgentStatus::Deployed,
         error: None,
     }
+}
+
+/// `GET /v1/providers`: those of this node.
+pub async fn providers(State(app): State<Arc<App>>) -> Json<ProviderList> {
+    Json(app.agents.providers())
 }
 
 /// `GET /v1/agents/{name}`. Asked only when this node has the agent, or nobody else has.

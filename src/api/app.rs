@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::types::{AgentSummary, RunRequest, RunResponse};
+use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
 use crate::agent::{Offer, Registry, RunError};
 use crate::{config, directory, gossip};
 
@@ -49,6 +49,8 @@ pub trait Agents: Send + Sync {
     fn has_document(&self, name: &str) -> bool;
     /// How requests for an agent are to be handled; `None` when it serves none here.
     fn offer(&self, name: &str) -> Option<Offer>;
+    /// The providers that agents of this node may refer to.
+    fn providers(&self) -> ProviderList;
     /// Runs an agent. Dropping the future ends the run.
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a>;
 }
@@ -68,6 +70,10 @@ impl Agents for Registry {
 
     fn offer(&self, name: &str) -> Option<Offer> {
         Self::offer(self, name)
+    }
+
+    fn providers(&self) -> ProviderList {
+        Self::providers(self)
     }
 
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {

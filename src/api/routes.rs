@@ -33,6 +33,8 @@ pub fn router(app: Arc<App>, extra: Router) -> Router {
         .route("/v1/system/status", get(system::status))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/", get(agents::list))
+        .route("/v1/providers", get(agents::providers))
+        .route("/v1/providers/", get(agents::providers))
         .route("/v1/agents/{name}", get(agents::document))
         .route("/v1/agents/{name}/run", post(agents::run))
         .with_state(app)

@@ -36,6 +36,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<SystemStatus> {
         services,
         peers: peers(&app),
         mesh: mesh(&app).await,
+        provider_problems: app.agents.providers().problems,
     })
 }
 

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse};
+pub use crate::agent::types::{
+    AgentStatus, AgentSummary, ProviderList, ProviderSummary, RunRequest, RunResponse,
+};
 
 /// The body of every error: `{"detail", "code", "request_id"}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -382,6 +384,9 @@ pub struct SystemStatus {
     pub peers: Vec<Peer>,
     /// `null` when the mesh is off.
     pub mesh: Option<MeshStatus>,
+    /// Ours: what is wrong with the providers files of the node, a text for each file.
+    #[serde(default)]
+    pub provider_problems: Vec<String>,
 }
 
 /// A static peer.

@@ -14,6 +14,7 @@ mod failure;
 mod json;
 mod mesh;
 mod output;
+mod providers;
 mod run;
 mod status;
 
@@ -89,6 +90,9 @@ enum Command {
     /// Look at the agents
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Look at the providers of models
+    #[command(subcommand)]
+    Providers(providers::Command),
     /// Run an agent and print its answer
     Run(run::Args),
     /// Watch a mesh of four nodes work, lose one and go on
@@ -142,6 +146,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Status => status::run(global, output).await,
         Command::Mesh(command) => mesh::run(global, output, &command).await,
         Command::Agents(command) => agents::run(global, output, &command).await,
+        Command::Providers(command) => providers::run(global, output, &command).await,
         Command::Run(args) => run::run(global, output, &args).await,
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),

@@ -18,7 +18,13 @@ pub(super) async fn run(global: &Global, output: &Output) -> Result<(), Failure>
         return output.json(&answer.text);
     }
     let status: SystemStatus = answer.read()?;
-    output.line(Stream::Stdout, &text(&status, output))
+    output.line(Stream::Stdout, &text(&status, output))?;
+    for problem in &status.provider_problems {
+        let label = output.paint(Stream::Stdout, Tone::Bad, "broken file:");
+        let problem = output.printable(Stream::Stdout, problem);
+        output.line(Stream::Stdout, &format!("\n{label} {problem}"))?;
+    }
+    Ok(())
 }
 
 fn text(status: &SystemStatus, output: &Output) -> String {

@@ -28,6 +28,8 @@ fn every_shipped_sample_is_deployed() {
         assert_eq!(summary.error, None, "{}", summary.name);
     }
     assert_eq!(registry.served_names(), ["assistant", "echo", "researcher"]);
+    let providers = registry.providers();
+    assert_eq!((providers.problems, providers.providers.len()), (vec![], 3));
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn each_mistake_is_named() {
         ("no model", "  prompts: {}", "spec.model: no model"),
         ("empty model", "  model: {}", "spec.model: no model"),
         ("slash means litellm", "  model: {primary: {model: org/m}}", "litellm"),
-        ("provider reference", "  model: {primary: {providerRef: x}}", "providers.yaml"),
+        ("provider reference", "  model: {primary: {providerRef: x}}", "there are none"),
         ("endpoint", "  model: {primary: {endpoint: localhost}}", "must be a URL"),
         ("reserved", "  model: {primary: {parameters: {stream: true}}}", "is set by astromesh"),
         (

@@ -24,6 +24,8 @@ pub(crate) struct Spec {
     pub(crate) seeds: Vec<String>,
     pub(crate) mesh: bool,
     pub(crate) agents: Vec<(String, String)>,
+    /// More files of the configuration directory, by name.
+    pub(crate) files: Vec<(String, String)>,
     /// Merged over `spec.mesh`.
     pub(crate) mesh_keys: Value,
     /// Words before the daemon, such as `ip netns exec NAME`.
@@ -39,6 +41,7 @@ impl Spec {
             seeds: Vec::new(),
             mesh: true,
             agents: Vec::new(),
+            files: Vec::new(),
             mesh_keys: json!({}),
             prefix: Vec::new(),
         }
@@ -66,6 +69,11 @@ impl Spec {
         self
     }
 
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     pub(crate) fn mesh_key(mut self, key: &str, value: Value) -> Self {
         self.mesh_keys[key] = value;
         self
@@ -87,6 +95,9 @@ impl Spec {
         fs::write(directory.join("runtime.yaml"), runtime.to_string()).unwrap();
         for (stem, text) in &self.agents {
             fs::write(directory.join(format!("agents/{stem}.agent.yaml")), text).unwrap();
+        }
+        for (name, text) in &self.files {
+            fs::write(directory.join(name), text).unwrap();
         }
     }
 

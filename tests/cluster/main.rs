@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, whose output is for people")]
 
+mod commands;
 mod harness;
 mod hostile;
 mod lifecycle;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use astromesh::agent::types::{AgentStatus, AgentSummary, RunRequest, RunResponse, Trace};
+use astromesh::agent::types::{
+    AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse, Trace,
+};
 use astromesh::agent::{Offer, RunError};
 use astromesh::api::app::{Agents, RunFuture};
 use astromesh::api::{self, App};
@@ -124,6 +126,10 @@ impl Agents for Scripted {
     fn offer(&self, name: &str) -> Option<Offer> {
         let agent = self.summaries.get(name)?;
         (agent.status == AgentStatus::Deployed).then(|| self.offer.clone())
+    }
+
+    fn providers(&self) -> ProviderList {
+        ProviderList::default()
     }
 
     fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {

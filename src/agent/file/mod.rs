@@ -1,11 +1,12 @@
-//! Agent files, `agents/NAME.agent.yaml`: from text to what a run needs, or to everything that is
-//! wrong with the text.
+//! Agent files, `agents/NAME.agent.yaml`, and the provider files that they refer to: from text to
+//! what a run needs, or to everything that is wrong with the text.
 //!
 //! Owns the documented keys and their limits. Refuses undocumented keys, and parts that this
 //! version does not run where leaving them out would change what the agent does (patterns, tools,
 //! providers). Other documented parts are accepted and named in a warning. Driven by the registry.
 
 mod model;
+mod provider;
 mod section;
 mod tools;
 mod upstream;
@@ -13,11 +14,13 @@ mod upstream;
 use serde_json::Value;
 
 use super::prompt::Prompt;
+use super::providers::Providers;
 use super::{CONCURRENT_MAX, UpstreamUrl};
 use crate::config::yaml;
 use section::{Path, Problems, SECRET_KEYS, Section};
 
 pub(in crate::agent) use model::Candidate;
+pub(in crate::agent) use provider::{Provider, read as read_providers};
 pub(in crate::agent) use tools::ToolBlock;
 
 /// The largest agent file, in bytes.
@@ -75,6 +78,8 @@ pub(in crate::agent) struct Program {
     pub(in crate::agent) candidates: Vec<Candidate>,
     pub(in crate::agent) prompt: Prompt,
     pub(in crate::agent) max_iterations: u64,
+    /// Names of the providers that the candidates refer to.
+    pub(in crate::agent) providers: Vec<String>,
     /// Names are unique.
     pub(in crate::agent) tools: Vec<ToolBlock>,
 }
@@ -106,19 +111,15 @@ impl Reading {
 }
 
 /// Reads the text of an agent file; `file` is how messages name it.
-pub(in crate::agent) fn read(file: &str, text: &str) -> Reading {
-    let document = match yaml::Document::parse(text) {
+pub(in crate::agent) fn read(file: &str, text: &str, providers: &Providers) -> Reading {
+    let document = match document(file, text) {
         Ok(document) => document,
-        Err(error) => {
-            let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
-            let error = format!("{file}:{line} not readable as YAML: {}", error.message);
-            return Reading::unreadable(error);
-        }
+        Err(error) => return Reading::unreadable(error),
     };
     let mut problems = Problems::new(file, &document);
     let mut reading = Reading::unreadable(String::new());
     let agent = Section::new(document.value(), Path::default(), &mut problems)
-        .and_then(|top| read_document(&top, &mut reading, &mut problems));
+        .and_then(|top| read_document(&top, providers, &mut reading, &mut problems));
     reading.agent = match (problems.into_text(), agent) {
         (None, Some(agent)) => Ok(agent),
         (Some(problems), _) => Err(problems),
@@ -128,8 +129,17 @@ pub(in crate::agent) fn read(file: &str, text: &str) -> Reading {
     reading
 }
 
+/// The text as YAML; the error says where it is none.
+fn document(file: &str, text: &str) -> Result<yaml::Document, String> {
+    yaml::Document::parse(text).map_err(|error| {
+        let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
+        format!("{file}:{line} not readable as YAML: {}", error.message)
+    })
+}
+
 fn read_document(
     top: &Section<'_>,
+    providers: &Providers,
     reading: &mut Reading,
     problems: &mut Problems<'_>,
 ) -> Option<AgentFile> {
@@ -153,7 +163,7 @@ fn read_document(
         }
         return None;
     };
-    read_spec(&spec, problems)
+    read_spec(&spec, providers, problems)
 }
 
 fn read_metadata(metadata: &Section<'_>, reading: &mut Reading, problems: &mut Problems<'_>) {
@@ -185,7 +195,11 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-fn read_spec(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<AgentFile> {
+fn read_spec(
+    spec: &Section<'_>,
+    providers: &Providers,
+    problems: &mut Problems<'_>,
+) -> Option<AgentFile> {
     let mut known = vec![
         "identity",
         "model",
@@ -207,7 +221,7 @@ fn read_spec(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<AgentFil
     let work = if spec.value("upstream").is_some() {
         upstream::read(spec, problems).map(Work::Upstream)
     } else {
-        read_program(spec, problems).map(|program| Work::Program(Box::new(program)))
+        read_program(spec, providers, problems).map(|program| Work::Program(Box::new(program)))
     };
     let unused = SPEC_KEYS_UNUSED
         .iter()
@@ -222,12 +236,16 @@ fn read_spec(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<AgentFil
     })
 }
 
-fn read_program(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<Program> {
-    let candidates = model::read(spec, problems);
+fn read_program(
+    spec: &Section<'_>,
+    providers: &Providers,
+    problems: &mut Problems<'_>,
+) -> Option<Program> {
+    let model::Models { candidates, providers } = model::read(spec, providers, problems);
     let prompt = read_prompt(spec, problems);
     let max_iterations = read_orchestration(spec, problems);
     let tools = tools::read(spec, problems);
-    Some(Program { candidates, prompt: prompt?, max_iterations, tools })
+    Some(Program { candidates, providers, prompt: prompt?, max_iterations, tools })
 }
 
 fn read_prompt(spec: &Section<'_>, problems: &mut Problems<'_>) -> Option<Prompt> {

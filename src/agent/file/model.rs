@@ -1,14 +1,17 @@
 //! The section `spec.model`: which models an agent asks, in which order.
 //!
-//! Both forms are read: `primary`/`fallback`/`extra`, and `default.candidates`. Roles are accepted
-//! and not used: the one pattern that is built has one role.
+//! Both forms are read: `primary`/`fallback`/`extra`, and `default.candidates`. A block may refer to
+//! a provider and inherit from it. Roles are accepted and not used: the one pattern that is built
+//! has one role.
 
 use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use super::provider::Provider;
 use super::section::{Problems, Section};
+use crate::agent::providers::Providers;
 use crate::model::{echo, openai};
 
 /// How many models one agent may try.
@@ -20,7 +23,26 @@ const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
 const TIMEOUT_SECONDS_DEFAULT: f64 = 120.0;
 const ENDPOINT_DEFAULT: &str = "https://api.openai.com/v1";
 const MODEL_DEFAULT: &str = "gpt-4o-mini";
-const KEY_VARIABLE_DEFAULT: &str = "OPENAI_API_KEY";
+pub(super) const KEY_VARIABLE_DEFAULT: &str = "OPENAI_API_KEY";
+
+/// What a block without a word about it means.
+pub(super) const KIND_DEFAULT: &str = "openai_compat";
+
+/// Every documented kind of provider, those included that this version does not have.
+pub(super) const KINDS: &[&str] = &[
+    "openai_compat",
+    "openai",
+    "azure_openai",
+    "echo",
+    "ollama",
+    "anthropic",
+    "vllm",
+    "llamacpp",
+    "hf_tgi",
+    "onnx",
+    "litellm",
+    "centinela",
+];
 
 const BLOCK_KEYS: &[&str] = &[
     "provider",
@@ -49,14 +71,27 @@ pub(in crate::agent) enum Candidate {
     Echo { model: String, delay: Duration },
 }
 
-/// All models of `spec.model`, in the order in which they are tried.
-pub(super) fn read(spec: &Section<'_>, problems: &mut Problems<'_>) -> Vec<Candidate> {
+/// The models of an agent.
+#[derive(Debug, Default)]
+pub(super) struct Models {
+    /// In the order in which they are tried.
+    pub(super) candidates: Vec<Candidate>,
+    /// Names of the providers they refer to.
+    pub(super) providers: Vec<String>,
+}
+
+/// All models of `spec.model`.
+pub(super) fn read(
+    spec: &Section<'_>,
+    providers: &Providers,
+    problems: &mut Problems<'_>,
+) -> Models {
     let remedy = "no model; write primary: {provider: echo}, or an openai_compat block";
     let Some(model) = spec.section("model", problems) else {
         if spec.value("model").is_none() {
             problems.add(&spec.path.key("model"), None, remedy);
         }
-        return Vec::new();
+        return Models::default();
     };
     model.only_keys(&["primary", "fallback", "extra", "default", "roles", "routing"], problems);
     if let Some(routing) = model.section("routing", problems) {
@@ -81,19 +116,41 @@ pub(super) fn read(spec: &Section<'_>, problems: &mut Problems<'_>) -> Vec<Candi
     } else if blocks.len() > CANDIDATES_MAX {
         problems.add(&model.path, None, &format!("at most {CANDIDATES_MAX} models"));
     }
-    blocks.iter().filter_map(|block| candidate(block, problems)).collect()
+    let mut models = Models::default();
+    for block in &blocks {
+        block.only_keys(BLOCK_KEYS, problems);
+        if block.value("providerRef").is_none() {
+            models.candidates.extend(candidate(block, None, problems));
+        } else if let Some(provider) = referred(block, providers, problems) {
+            let whole = provider.complete(block.map);
+            let whole = Section { path: block.path.clone(), map: &whole };
+            models.candidates.extend(candidate(&whole, Some(provider), problems));
+            models.providers.push(provider.name.clone());
+        }
+    }
+    models
 }
 
-fn candidate(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candidate> {
-    block.only_keys(BLOCK_KEYS, problems);
-    if block.value("providerRef").is_some() {
-        block.wrong(
-            "providerRef",
-            "providers.yaml is not read by this version; write provider, endpoint and model here",
-            problems,
-        );
-        return None;
+/// The provider that a block refers to.
+fn referred<'a>(
+    block: &Section<'_>,
+    providers: &'a Providers,
+    problems: &mut Problems<'_>,
+) -> Option<&'a Provider> {
+    let name = block.string("providerRef", problems)?;
+    let provider = providers.get(name);
+    if provider.is_none() {
+        block.wrong("providerRef", &providers.why_not(), problems);
     }
+    provider
+}
+
+/// The model of one block, completed by the provider it refers to.
+fn candidate(
+    block: &Section<'_>,
+    provider: Option<&Provider>,
+    problems: &mut Problems<'_>,
+) -> Option<Candidate> {
     let model = block.string("model", problems);
     let timeout = block.seconds("timeout", TIMEOUT_SECONDS_MAX, problems);
     let parameters = parameters(block, problems);
@@ -101,8 +158,8 @@ fn candidate(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candida
     let kind = match block.string(key, problems) {
         Some(kind) => kind,
         None if block.value(key).is_some() => return None,
-        None if model.is_some_and(|model| model.contains('/')) => "litellm",
-        None => "openai_compat",
+        None if model.is_some_and(|model| model.contains('/')) && provider.is_none() => "litellm",
+        None => KIND_DEFAULT,
     };
     match kind {
         "echo" => echo(block, model, problems),
@@ -117,29 +174,39 @@ fn candidate(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candida
             }))
         }
         other => {
-            let path = block.path.key(key);
-            problems.add(&path, Some(&Value::from(other)), &not_built(other));
+            match provider {
+                Some(provider) => {
+                    let what = not_built(other, "type");
+                    let remedy = format!("its type {other:?} in {}: {what}", provider.file);
+                    block.wrong("providerRef", &remedy, problems);
+                }
+                None => {
+                    let what = not_built(other, "provider");
+                    problems.add(&block.path.key(key), Some(&Value::from(other)), &what);
+                }
+            }
             None
         }
     }
 }
 
-/// What to write instead of a provider that this version does not have.
-fn not_built(kind: &str) -> String {
+/// What to write instead of a provider that this version does not have, as the value of `key`.
+fn not_built(kind: &str, key: &str) -> String {
+    let write = format!("write {key}: {KIND_DEFAULT}");
     let instead = match kind {
-        "ollama" => {
-            "Ollama speaks the OpenAI protocol: write provider: openai_compat, endpoint: http://localhost:11434/v1"
-        }
-        "anthropic" => {
-            "Anthropic speaks the OpenAI protocol: write provider: openai_compat, endpoint: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY"
-        }
-        "vllm" | "llamacpp" | "hf_tgi" => {
-            "its server speaks the OpenAI protocol: write provider: openai_compat and its base URL with /v1 as endpoint"
-        }
-        "litellm" => {
-            "write provider: openai_compat (a model name with a slash and no provider means litellm), and as endpoint the provider's base URL or that of a LiteLLM proxy"
-        }
-        "centinela" | "onnx" => "use openai_compat or echo",
+        "ollama" => format!(
+            "Ollama speaks the OpenAI protocol: {write}, endpoint: http://localhost:11434/v1"
+        ),
+        "anthropic" => format!(
+            "Anthropic speaks the OpenAI protocol: {write}, endpoint: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY"
+        ),
+        "vllm" | "llamacpp" | "hf_tgi" => format!(
+            "its server speaks the OpenAI protocol: {write} and its base URL with /v1 as endpoint"
+        ),
+        "litellm" => format!(
+            "{write} (a model name with a slash and no provider means litellm), and as endpoint the provider's base URL or that of a LiteLLM proxy"
+        ),
+        "centinela" | "onnx" => "use openai_compat or echo".to_owned(),
         _ => return "unknown provider; this version has openai_compat and echo".to_owned(),
     };
     format!("not built in this version; {instead}")
@@ -179,22 +246,9 @@ fn parameters(block: &Section<'_>, problems: &mut Problems<'_>) -> Map<String, V
     parameters
 }
 
-/// The endpoint, and the key that it is safe to send there: OpenAI's own key goes to OpenAI only,
-/// unless the file names it.
-fn endpoint_and_key(
-    block: &Section<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<(Url, openai::Key)> {
-    let text = match block.string("endpoint", problems) {
-        Some(text) => text,
-        None if block.value("endpoint").is_some() => return None,
-        None => ENDPOINT_DEFAULT,
-    };
-    let literal = block.string("api_key", problems);
-    let variable = block.string("api_key_env", problems);
-    if variable.is_some_and(|name| name.is_empty() || name.contains(['=', '\0'])) {
-        block.wrong("api_key_env", "must be the name of an environment variable", problems);
-    }
+/// The URL in `endpoint`; `None` when there is none, or a wrong one, which is a problem.
+pub(super) fn endpoint(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Url> {
+    let text = block.string("endpoint", problems)?;
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -207,6 +261,34 @@ fn endpoint_and_key(
         problems.add(&block.path.key("endpoint"), None, remedy);
         return None;
     }
+    Some(url)
+}
+
+/// The name in `api_key_env`.
+pub(super) fn key_variable<'a>(
+    block: &Section<'a>,
+    problems: &mut Problems<'_>,
+) -> Option<&'a str> {
+    let variable = block.string("api_key_env", problems)?;
+    if variable.is_empty() || variable.contains(['=', '\0']) {
+        block.wrong("api_key_env", "must be the name of an environment variable", problems);
+    }
+    Some(variable)
+}
+
+/// The endpoint, and the key that it is safe to send there: OpenAI's own key goes to OpenAI only,
+/// unless the file names it.
+fn endpoint_and_key(
+    block: &Section<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<(Url, openai::Key)> {
+    let literal = block.string("api_key", problems);
+    let variable = key_variable(block, problems);
+    let url = if block.value("endpoint").is_some() {
+        endpoint(block, problems)?
+    } else {
+        Url::parse(ENDPOINT_DEFAULT).expect("it is a URL")
+    };
     let key = match (literal, variable) {
         (Some(key), _) => openai::Key::Literal(key.to_owned()),
         (None, Some(name)) => openai::Key::Environment(name.to_owned()),

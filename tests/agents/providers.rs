@@ -1,0 +1,177 @@
+//! What agents inherit from the providers that they refer to.
+
+use astromesh::agent::Registry;
+use astromesh::agent::types::{AgentStatus, ProviderSummary};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{Server, load, run, words};
+
+/// A registry from these providers files and an agent `a` with these models, in flow style.
+fn registry(files: &[(&str, &str)], model: &str) -> Registry {
+    let directory = TempDir::new().unwrap();
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let agents = directory.path().join("agents");
+    std::fs::create_dir(&agents).unwrap();
+    let text = format!("metadata: {{name: a}}\nspec:\n  model: {model}\n");
+    std::fs::write(agents.join("a.agent.yaml"), text).unwrap();
+    load(directory.path())
+}
+
+fn error_of(registry: &Registry) -> String {
+    let summary = registry.list().remove(0);
+    assert_eq!(summary.status, AgentStatus::Draft);
+    summary.error.unwrap()
+}
+
+fn providers(registry: &Registry) -> Vec<ProviderSummary> {
+    let list = registry.providers();
+    assert_eq!(list.problems, Vec::<String>::new());
+    list.providers
+}
+
+#[tokio::test]
+async fn a_block_inherits_what_it_does_not_say_itself() {
+    let server = Server::start(vec![words("hello")]).await;
+    let file = format!(
+        "kind: ProviderConfig\nspec:\n  providers:\n    p: {{type: openai_compat, \
+         endpoint: \"http://{}/v1\", models: [first, second], api_key: from-file}}\n",
+        server.address
+    );
+    let rows = [
+        ("{primary: {providerRef: p}}", "first", "Bearer from-file"),
+        ("{primary: {providerRef: p, model: own}}", "own", "Bearer from-file"),
+        ("{default: {candidates: [{providerRef: p, api_key: k}]}}", "first", "Bearer k"),
+        ("{extra: {x: {providerRef: p, source: openai}}}", "first", "Bearer from-file"),
+    ];
+    for (model, asked, key) in rows {
+        let registry = registry(&[("providers.yaml", &file)], model);
+        let answer = run(&registry, "q").await;
+        assert_eq!(answer.answer, "hello", "{model}");
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.body["model"], asked, "{model}");
+        assert_eq!(seen.headers["authorization"], key, "{model}");
+    }
+}
+
+#[test]
+fn an_own_key_variable_replaces_a_key_of_the_provider() {
+    let file = "spec: {providers: {p: {endpoint: \"http://127.0.0.1:1/v1\", api_key: hush}}}";
+    let model = "{primary: {providerRef: p, api_key_env: ASTROMESH_TEST_UNSET}}";
+    let registry = registry(&[("providers.yaml", file)], model);
+    let document = registry.document("a").unwrap();
+    assert_eq!(document["spec"]["model"]["primary"].get("api_key"), None);
+    assert!(registry.serves("a"));
+    assert!(!format!("{registry:?}").contains("hush"));
+}
+
+#[test]
+fn of_two_files_with_one_name_in_them_the_later_wins() {
+    let first = "spec: {providers: {p: {type: echo, models: [one]}, q: {type: echo}}}";
+    let second = "spec: {providers: {p: {type: echo, models: [two]}}}";
+    let files = [("providers.yaml", first), ("providers.zz.yaml", second), ("provider.yaml", "[")];
+    let registry = registry(&files, "{primary: {providerRef: p}, fallback: {providerRef: p}}");
+    let providers = providers(&registry);
+    let names: Vec<_> = providers.iter().map(|one| (one.name.as_str(), &*one.file)).collect();
+    assert_eq!(names, [("p", "providers.zz.yaml"), ("q", "providers.yaml")]);
+    assert_eq!(providers[0].models, ["two"]);
+    assert_eq!((&providers[0].used_by, &providers[1].used_by), (&vec!["a".to_owned()], &vec![]));
+}
+
+#[test]
+fn keys_are_told_by_their_variable_and_never_shown() {
+    let file = "spec: {providers: {
+        literal: {type: openai, endpoint: \"http://h/v1?key=hush\", api_key: hush},
+        path: {endpoint: \"http://h/v1\", api_key_env: PATH},
+        unset: {endpoint: \"http://h/v1\", api_key_env: ASTROMESH_TEST_UNSET},
+        open: {endpoint: \"http://h/v1\"},
+        zopenai: {}}}";
+    let registry = registry(&[("providers.yaml", file)], "{primary: {provider: echo}}");
+    let list = serde_json::to_value(registry.providers()).unwrap();
+    assert!(!list.to_string().contains("hush"), "{list}");
+    let rows = list["providers"].as_array().unwrap().iter();
+    let keys: Vec<_> = rows
+        .map(|one| json!([one["name"], one["api_key_env"], one["api_key_set"].is_boolean()]))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            json!(["literal", null, true]),
+            json!(["open", null, false]),
+            json!(["path", "PATH", true]),
+            json!(["unset", "ASTROMESH_TEST_UNSET", true]),
+            json!(["zopenai", "OPENAI_API_KEY", true]),
+        ]
+    );
+    assert_eq!(list["providers"][0]["api_key_set"], true);
+    assert_eq!(list["providers"][2]["api_key_set"], true);
+    assert_eq!(list["providers"][3]["api_key_set"], false);
+}
+
+#[test]
+fn what_cannot_be_resolved_makes_the_agent_a_draft_that_says_why() {
+    let file = "spec: {providers: {known: {type: echo}, old: {type: ollama}}}";
+    let one = |model: &str| error_of(&registry(&[("providers.yaml", file)], model));
+    let unknown = one("{primary: {providerRef: nobody}}");
+    let expected = "agents/a.agent.yaml:3: spec.model.primary.providerRef: \"nobody\": no provider \
+                    of this name in providers*.yaml (known: known, old)";
+    assert_eq!(unknown, expected);
+    let not_built = one("{primary: {providerRef: old}}");
+    assert!(not_built.contains("its type \"ollama\" in providers.yaml: not built"), "{not_built}");
+    assert!(not_built.contains("write type: openai_compat"), "{not_built}");
+    assert!(one("{primary: {providerRef: [x]}}").contains("must be text"));
+}
+
+#[test]
+fn a_broken_file_counts_as_missing_and_all_its_problems_are_told() {
+    let broken = "\
+kind: ProviderConfig
+spec:
+  providers:
+    p:
+      type: openay
+      endpoint: localhost
+      models: gpt
+      api_key_env: ''
+      key: x
+    'a b': {}
+    q:
+  rooting: {}
+";
+    let good = "spec: {providers: {good: {type: echo}}}";
+    let files = [("providers.yaml", broken), ("providers2.yaml", good)];
+    let registry = registry(&files, "{primary: {providerRef: p}}");
+    let error = error_of(&registry);
+    assert!(error.contains("(known: good; a providers file is broken"), "{error}");
+    let problems = registry.provider_problems().join("\n");
+    let expected = [
+        "providers.yaml:12: spec.rooting: unknown key",
+        "providers.yaml:9: spec.providers.p.key: unknown key",
+        "providers.yaml:6: spec.providers.p.endpoint: \"localhost\": must be a URL",
+        "providers.yaml:8: spec.providers.p.api_key_env: \"\": must be the name",
+        "providers.yaml:5: spec.providers.p.type: \"openay\": must be one of openai_compat",
+        "providers.yaml:7: spec.providers.p.models: \"gpt\": must be a list",
+        "providers.yaml:10: spec.providers.a b: a name has",
+        "providers.yaml:11: spec.providers.q: is empty",
+    ];
+    for part in expected {
+        assert!(problems.contains(part), "{part}\n--- is not in ---\n{problems}");
+    }
+    assert_eq!(problems.lines().count(), expected.len(), "{problems}");
+    assert_eq!(registry.providers().providers.len(), 1);
+}
+
+#[test]
+fn documented_keys_are_accepted_and_unreadable_files_named() {
+    let whole = "apiVersion: astromesh/v1\nkind: ProviderConfig\nmetadata: {name: x}\nspec:\n  \
+                 providers:\n    v: {type: vllm, endpoint: \"http://h\", models: [], \
+                 health_check_interval: 30, endpoint_name: e, contract: c}\n  routing: \
+                 {default_strategy: cost_optimized, fallback_enabled: true, circuit_breaker: {}}\n";
+    let files = [("providers.a.yaml", whole), ("providers.b.yaml", "# nothing\n")];
+    assert_eq!(providers(&registry(&files, "{primary: {provider: echo}}")).len(), 1);
+    let unreadable = registry(&[("providers.c.yaml", "a: [1")], "{primary: {provider: echo}}");
+    assert!(unreadable.provider_problems()[0].starts_with("providers.c.yaml:"));
+    assert!(unreadable.serves("a"));
+}
