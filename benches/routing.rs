@@ -77,7 +77,7 @@ fn choices(criterion: &mut Criterion) {
         let refused = Question { bounced: &refused, ..ASK };
         bench("last resort", &mut core(size), NOW, &refused);
         let mut ejected = core(size);
-        ejected.outcome(NOW, &Target::of_member(&member(1)), Outcome::NotConnected);
+        ejected.outcome(NOW, &Target::of_member(&member(1)), AGENT, Outcome::NotConnected);
         bench("least of all but one ejected", &mut ejected, NOW, &ASK);
         let mut old = core(size);
         let later = NOW + Duration::from_secs(60);
@@ -113,7 +113,7 @@ fn request(criterion: &mut Criterion) {
             core.begin(NOW, target.id);
             let record = LoadRecord { boot: 1, sequence, limit: 8, ..LoadRecord::default() };
             core.heard(NOW, target.id, record);
-            core.outcome(NOW, &target, Outcome::Answered(200));
+            core.outcome(NOW, &target, AGENT, Outcome::Answered(200));
             core.end(NOW, target.id);
             black_box(pick)
         });

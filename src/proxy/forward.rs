@@ -21,7 +21,7 @@ use super::settings::REPLAY_BYTES_MAX;
 use super::tally::By;
 use super::upstream::Socket;
 use crate::routing::{LoadRecord, Outcome, Target, headers};
-use crate::telemetry::labels::LoadSource;
+use crate::telemetry::labels::{EjectionCause, LoadSource};
 
 /// What a client's request says to this node alone; each hop says its own.
 const DROPPED: KnownSet =
@@ -69,13 +69,14 @@ impl Dispatch<'_> {
         let load = lines.value(Known::Load, &self.lane.down).and_then(LoadRecord::parse);
         let refused = lines.value(Known::Refused, &self.lane.down);
         let outcome = refused.map_or(Outcome::Answered(head.status), |_| Outcome::Refused);
-        self.proxy.with_core(|core, now| {
-            core.outcome(now, target, outcome);
+        let judgement = self.proxy.with_core(|core, now| {
             if let Some(load) = load {
                 self.proxy.metrics.heard(LoadSource::Header);
                 core.heard(now, target.id, load);
             }
+            core.outcome(now, target, &self.request.agent, outcome)
         });
+        self.judged(judgement, EjectionCause::Status);
         if let Some(why) = refused {
             let why: SmallVec<[u8; 16]> = why.into();
             drop(guard);

@@ -10,8 +10,10 @@ use super::refusal::Refusal;
 use super::request::Class;
 use super::settings::ATTEMPTS_MAX;
 use crate::api::Code;
-use crate::routing::{Nobody, Outcome, Repeat, Sent, Target};
-use crate::telemetry::labels::{EjectionCause, Refusal as Refused, RetryCause, RetryDenial, Side};
+use crate::routing::{Judgement, Nobody, Outcome, Repeat, Sent, Target};
+use crate::telemetry::labels::{
+    EjectionCause, Limit, Refusal as Refused, RetryCause, RetryDenial, Side,
+};
 
 impl Dispatch<'_> {
     /// A node refused before it read the request.
@@ -72,12 +74,12 @@ impl Dispatch<'_> {
     fn may_go_on(&self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
         let metrics = &self.proxy.metrics;
         let repeat = if sent == Sent::Maybe { self.repeat_now() } else { self.repeat };
-        let (before, may, after) = self.proxy.with_core(|core, now| {
-            let before = *core.stats();
-            core.outcome(now, target, outcome);
+        let (judgement, over_budget, may) = self.proxy.with_core(|core, now| {
+            let judgement = core.outcome(now, target, &self.request.agent, outcome);
             // Who has waited for so long is not made to wait again.
+            let before = core.stats().retries_over_budget;
             let may = outcome != Outcome::TimedOut && core.may_retry(now, sent, repeat);
-            (before, may, *core.stats())
+            (judgement, core.stats().retries_over_budget > before, may)
         });
         let (cause, ejection) = match outcome {
             Outcome::NotConnected => (RetryCause::NotConnected, EjectionCause::NotConnected),
@@ -86,16 +88,12 @@ impl Dispatch<'_> {
                 (RetryCause::Broken, EjectionCause::Broken)
             }
         };
-        if after.ejections_unreachable > before.ejections_unreachable
-            || after.ejections_failing > before.ejections_failing
-        {
-            metrics.ejected(ejection);
-        }
+        self.judged(judgement, ejection);
         let may = may && self.upload.is_whole() && self.failed < ATTEMPTS_MAX;
         if may {
             metrics.retried(cause);
         } else {
-            metrics.retry_denied(if after.retries_over_budget > before.retries_over_budget {
+            metrics.retry_denied(if over_budget {
                 RetryDenial::Budget
             } else if sent == Sent::Maybe && repeat == Repeat::Unsafe {
                 RetryDenial::Unsafe
@@ -104,6 +102,15 @@ impl Dispatch<'_> {
             });
         }
         may
+    }
+
+    /// Counts what an answer or its absence changed in what is thought of a node.
+    pub(super) fn judged(&self, judgement: Judgement, cause: EjectionCause) {
+        match judgement {
+            Judgement::AsBefore => {}
+            Judgement::Ejected => self.proxy.metrics.ejected(cause),
+            Judgement::Overlooked => self.proxy.metrics.limited(Limit::FailingAgents),
+        }
     }
 
     /// Whether it may run twice, for what is known of the agent by now. Looks at every member, so

@@ -9,8 +9,9 @@ use std::time::Duration;
 use astromesh_wire::NodeId;
 
 use super::affinity::{hash_of, preference};
+use super::node::inverse_capacity;
 use super::sample::Sample;
-use super::table::{Mark, Mood, Slot, Table, Tier, inverse_capacity};
+use super::table::{Mark, Mood, Slot, Table, Tier};
 use super::terms::Here;
 use super::tuning::{AFFINITY_SLACK, AFFINITY_SPREAD, EJECTED_PERCENT_MAX};
 
@@ -131,7 +132,7 @@ impl Field<'_> {
             let slot = self.candidates[position];
             let node = self.table.node(slot);
             if self.table.marked(node) == Mark::Unmet {
-                let tier = node.tier(self.now, self.mood);
+                let tier = self.table.tier(node, self.now, self.mood);
                 self.show(contest, slot, tier, node.cost(self.now));
                 seen += usize::from(tier == Tier::Alive);
             }
@@ -176,7 +177,7 @@ impl Field<'_> {
         for slot in &*self.candidates {
             let node = self.table.node(*slot);
             let is_unmet = self.table.marked(node) == Mark::Unmet;
-            if is_unmet && node.tier(self.now, self.mood) == Tier::Alive {
+            if is_unmet && self.table.tier(node, self.now, self.mood) == Tier::Alive {
                 let inverse = node.inverse_capacity(self.now);
                 show(Choice::Remote(*slot), node.hash, node.load(), inverse);
             }
@@ -206,7 +207,7 @@ impl Field<'_> {
         let slot = self.table.slot(id).filter(|slot| self.candidates.contains(slot))?;
         let node = self.table.node(slot);
         let is_open = self.table.marked(node) == Mark::Unmet
-            && matches!(node.tier(self.now, self.mood), Tier::Alive | Tier::Suspect);
+            && matches!(self.table.tier(node, self.now, self.mood), Tier::Alive | Tier::Suspect);
         is_open.then(|| best(Choice::Remote(slot)))
     }
 
@@ -218,7 +219,7 @@ impl Field<'_> {
         let mut all = u32::from(self.local.load().is_some());
         let mut ejected = 0;
         for slot in &*self.candidates {
-            let tier = self.table.node(*slot).tier(self.now, Mood::Calm);
+            let tier = self.table.tier(self.table.node(*slot), self.now, Mood::Calm);
             all += u32::from(tier != Tier::Draining);
             ejected += u32::from(matches!(tier, Tier::EjectedAlive | Tier::EjectedSuspect));
         }
@@ -242,7 +243,7 @@ impl Field<'_> {
     fn show_if(&mut self, contest: &mut Contest, position: usize, mark: Mark) -> bool {
         let slot = self.candidates[position];
         let node = self.table.node(slot);
-        let tier = node.tier(self.now, self.mood);
+        let tier = self.table.tier(node, self.now, self.mood);
         let is_shown = self.table.marked(node) == mark && tier == Tier::Alive;
         if is_shown {
             self.show(contest, slot, tier, node.cost(self.now));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use astromesh_wire::NodeId;
 
 use super::choose::{Best, Choice, Field, Local, fill};
+use super::failing::NoRoom;
 use super::index::Index;
 use super::peers::{Peers, take_turn};
 use super::record::LoadRecord;
@@ -19,7 +20,7 @@ use super::retry::{RetryBudget, Verdict};
 use super::sample::Sample;
 use super::table::{Mark, Mood, Table, Tier};
 use super::target::{StaticPeer, Target};
-use super::terms::{Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
+use super::terms::{Judgement, Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
 use super::tuning::{BOUNCES_MAX, LAST_RESORT_DRAWN, SLOW_START};
 use crate::directory::Snapshot;
 
@@ -38,7 +39,7 @@ pub struct CoreStats {
     pub retries_over_budget: u64,
     /// Nodes passed over from then on, for failed connections.
     pub ejections_unreachable: u64,
-    /// Nodes passed over from then on, for their answers.
+    /// Nodes passed over from then on, for all agents or for one, for what became of requests.
     pub ejections_failing: u64,
     /// Picks for which errors of nodes did not count, since too many nodes were ejected.
     pub panics: u64,
@@ -137,7 +138,7 @@ impl Core {
     /// # Errors
     /// No node is left.
     pub fn pick(&mut self, now: Duration, question: &Question<'_>) -> Result<Pick, Nobody> {
-        self.table.mark(question.tried, question.bounced);
+        self.table.mark(now, question.agent, question.tried, question.bounced);
         let members = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.members.len());
         let Self { random, table, index, peers, .. } = self;
         let agent = index.get(question.agent);
@@ -166,7 +167,7 @@ impl Core {
         self.stats.panics += u64::from(mood == Mood::Panic);
         match found {
             Some((best, rule)) => {
-                let pick = self.settle(now, best, rule, candidates, local);
+                let pick = self.settle(now, question.agent, (best, rule), candidates, local);
                 if let Some(key) = question.key {
                     let id = match &pick.place {
                         Place::Here => local.id,
@@ -192,38 +193,55 @@ impl Core {
         self.table.end(id);
     }
 
-    /// How an attempt ended. What is said of a process that is no more is passed over.
-    pub fn outcome(&mut self, now: Duration, target: &Target, outcome: Outcome) {
+    /// How an attempt for an agent ended. What is said of a process that is no more is passed over.
+    pub fn outcome(
+        &mut self,
+        now: Duration,
+        target: &Target,
+        agent: &str,
+        outcome: Outcome,
+    ) -> Judgement {
         self.stats.refusals += u64::from(outcome == Outcome::Refused);
-        let Some(slot) = self.table.slot(target.id) else { return };
+        let Some(slot) = self.table.slot(target.id) else { return Judgement::AsBefore };
         let held = self.table.node(slot).target.as_ref();
         if held.is_none_or(|held| held.generation != target.generation) {
-            return;
+            return Judgement::AsBefore;
         }
-        let is_ejected = self.table.judge(slot, |health| match outcome {
-            // A node says these of a queue that was too long for the caller, and of the caller's own
-            // deadline; of itself it says that it refuses.
-            Outcome::Answered(503 | 504) if target.is_node => {
-                health.refused(now);
-                false
-            }
-            Outcome::Answered(500 | 502 | 503 | 504) => health.erred(now),
-            Outcome::Answered(_) => {
-                health.answered(now);
-                false
-            }
+        let table = &mut self.table;
+        let is_ejected = match outcome {
+            Outcome::NotConnected => Ok(table.judge(slot, |health| health.unreachable(now))),
+            Outcome::Broken => Ok(table.judge(slot, |health| health.broke(now))),
+            // Only that it was sent is known of the node.
+            Outcome::TimedOut => table.agent_erred(now, agent, slot),
             Outcome::Refused => {
-                health.refused(now);
-                false
+                table.judge(slot, |health| health.refused(now));
+                table.agent_refused(now, agent, slot);
+                Ok(false)
             }
-            Outcome::NotConnected => health.unreachable(now),
-            Outcome::Broken | Outcome::TimedOut => health.broke(now),
-        });
-        if is_ejected && outcome == Outcome::NotConnected {
-            self.stats.ejections_unreachable += 1;
-        } else if is_ejected {
-            self.stats.ejections_failing += 1;
+            Outcome::Answered(status) => {
+                table.judge(slot, |health| health.answered(now));
+                match status {
+                    // A node says these of a queue that was too long for the caller, and of the
+                    // caller's own deadline; of itself it says that it refuses.
+                    503 | 504 if target.is_node => {
+                        table.agent_refused(now, agent, slot);
+                        Ok(false)
+                    }
+                    500 | 502..=504 => table.agent_erred(now, agent, slot),
+                    _ => {
+                        table.agent_answered(now, agent, slot);
+                        Ok(false)
+                    }
+                }
+            }
+        };
+        match is_ejected {
+            Ok(false) => return Judgement::AsBefore,
+            Err(NoRoom) => return Judgement::Overlooked,
+            Ok(true) if outcome == Outcome::NotConnected => self.stats.ejections_unreachable += 1,
+            Ok(true) => self.stats.ejections_failing += 1,
         }
+        Judgement::Ejected
     }
 
     /// Whether a failed request may be sent to another node; takes its price from the budget.
@@ -253,7 +271,7 @@ impl Core {
         self.table.slot(id).map_or(0, |slot| self.table.node(slot).outstanding())
     }
 
-    /// Nodes that are passed over now.
+    /// Nodes that are passed over now, for all agents or for some.
     #[must_use]
     pub fn ejected(&self, now: Duration) -> usize {
         self.table.ejected(now)
@@ -269,8 +287,8 @@ impl Core {
     fn settle(
         &mut self,
         now: Duration,
-        best: Best,
-        rule: Rule,
+        agent: &str,
+        (best, rule): (Best, Rule),
         candidates: usize,
         local: Local,
     ) -> Pick {
@@ -281,17 +299,17 @@ impl Core {
             }
             Choice::Remote(slot) => {
                 let node = self.table.node(slot);
-                let is_ejected = node.health.ejected(now).is_some();
-                let reason = match rule {
-                    Rule::LastResort => Reason::LastResort,
-                    _ if is_ejected => Reason::Panic,
-                    _ if node.health.is_due(now) => Reason::Trial,
-                    Rule::Least | Rule::Sample | Rule::Affinity | Rule::Turn => reason(best, rule),
-                };
+                let is_ejected = self.table.is_out(node, now);
                 let target = node.target.as_ref().expect("a candidate has a place");
                 let place = Place::There(Arc::clone(target));
                 let told = (node.load(), node.inverse_capacity(now), node.age(now));
-                self.table.judge(slot, |health| health.picked(now));
+                let is_trial = self.table.picked(now, agent, slot);
+                let reason = match rule {
+                    Rule::LastResort => Reason::LastResort,
+                    _ if is_ejected => Reason::Panic,
+                    _ if is_trial => Reason::Trial,
+                    Rule::Least | Rule::Sample | Rule::Affinity | Rule::Turn => reason(best, rule),
+                };
                 (place, told.0, told.1, told.2, reason)
             }
         };

@@ -1,8 +1,8 @@
-//! Whether a node is passed over for what became of earlier requests to it.
+//! Whether a node, or an agent on a node, is passed over for what became of earlier requests to it.
 //!
 //! Without this a crashed node is a black hole: it has nothing outstanding, so it looks like the
-//! best choice until gossip has declared it dead. Owns the state of one node; the table keeps one
-//! for each. Reads no clock. Refusals, 429 and everything else below 500 are no failures: a client
+//! best choice until gossip has declared it dead. Owns the state of one node or of one agent there;
+//! the table keeps one for each node, and `failing` for each pair that failed. Reads no clock. Refusals, 429 and everything else below 500 are no failures: a client
 //! that errs must not take nodes away from the others.
 
 use std::time::Duration;
@@ -60,6 +60,11 @@ impl Health {
     /// Whether the next request to it is a trial.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.phase != Phase::Fine && self.until <= now
+    }
+
+    /// Nothing failed lately, as far as that still counts.
+    pub(super) fn is_well(&self, now: Duration) -> bool {
+        self.phase == Phase::Fine && !self.window.has_failures(now)
     }
 
     /// The node was picked: if its time out is over, this request tries it alone for a moment.
@@ -184,6 +189,11 @@ impl Window {
             Answer::Success => tally.successes += 1,
             Answer::Failure => tally.failures += 1,
         }
+    }
+
+    fn has_failures(&self, now: Duration) -> bool {
+        let is_old = now.as_secs() >= self.latest + WINDOW_SECONDS as u64;
+        !is_old && self.seconds.iter().any(|tally| tally.failures > 0)
     }
 
     fn is_bad(&self) -> bool {

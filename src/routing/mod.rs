@@ -7,11 +7,12 @@
 //! * [`terms`]: the words of its questions and answers
 //! * [`tuning`]: every number that its rules depend on
 //! * `index`: which nodes have which agent
-//! * `table`: what is known of each node
+//! * `node`, `table`: what is known of each node
 //! * `sample`: how many nodes to compare, from how old that is
 //! * `choose`: the pass that finds the best
 //! * `affinity`: which node a session prefers
 //! * `ejection`: nodes that are passed over, and for how long
+//! * `failing`: agents that fail on a node that is well otherwise
 //! * `peers`: the turns of static peers
 //! * `repeats`: which node a request with a key went to
 //! * `retry`: whether a failed request may be sent again
@@ -29,9 +30,11 @@ mod affinity;
 mod choose;
 pub mod core;
 mod ejection;
+mod failing;
 pub mod headers;
 mod index;
 pub mod local_load;
+mod node;
 mod peers;
 pub mod record;
 mod repeats;
@@ -48,4 +51,6 @@ pub use self::core::{Core, CoreStats};
 pub use local_load::{LoadGuard, LocalLoad};
 pub use record::LoadRecord;
 pub use target::{StaticPeer, Target};
-pub use terms::{Here, Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
+pub use terms::{
+    Here, Judgement, Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why,
+};

@@ -69,7 +69,7 @@ pub(super) fn take_turn(field: &Field<'_>, next: &mut usize) -> Option<Best> {
             continue;
         }
         compared += 1;
-        let tier = node.tier(field.now, field.mood);
+        let tier = field.table.tier(node, field.now, field.mood);
         if best.is_none_or(|(least, _)| tier < least) {
             best = Some((tier, position));
         }

@@ -3,10 +3,6 @@
 //! Owns one entry for each member of the directory but the local one, for each static peer, and
 //! for each node that is gone and has requests of ours outstanding; never more. Refuses to choose
 //! and to read a clock.
-//!
-//! The load of a node is thought to be what others have there plus what is outstanding from here.
-//! The second part is exact at every moment. The first is what the node said in all minus our part
-//! in that: the part it told, or else what was outstanding when its word came in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +11,12 @@ use std::time::Duration;
 use astromesh_wire::{NodeId, State};
 use rustc_hash::FxBuildHasher;
 
-use super::affinity;
 use super::ejection::{Cause, Health};
+use super::failing::{Failing, NoRoom};
+use super::node::{Node, Restart};
 use super::record::LoadRecord;
 use super::target::Target;
-use super::tuning::{BEACON_PROMISE, CAPACITY_UNLIMITED, SLOW_START, SLOW_START_FLOOR};
+use super::tuning::SLOW_START;
 
 /// Where an entry lies.
 pub(super) type Slot = u32;
@@ -29,35 +26,11 @@ pub(super) struct Table {
     nodes: Vec<Node>,
     slots: HashMap<NodeId, Slot, FxBuildHasher>,
     free: Vec<Slot>,
+    failing: Failing,
     /// No node is ejected from this moment on, as things stand.
     ejected_until: Duration,
     /// What a mark made for the question of now looks like.
     question: u64,
-}
-
-/// What is known of one node.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) id: NodeId,
-    /// `None` when it has gone from the directory.
-    pub(super) target: Option<Arc<Target>>,
-    /// For [`affinity`].
-    pub(super) hash: u64,
-    state: State,
-    outstanding: u32,
-    others: u32,
-    /// `others`, faded towards the average by its age.
-    others_by_now: f32,
-    inverse_capacity: f32,
-    /// End of its slow start.
-    warm_at: Duration,
-    record: Option<LoadRecord>,
-    heard_at: Duration,
-    /// It has told our share, so it tells its changes, too.
-    tells_us: bool,
-    begun_at: Option<Duration>,
-    pub(super) health: Health,
-    mark: u64,
 }
 
 /// How the question of now has met a node already.
@@ -90,144 +63,6 @@ pub(super) enum Mood {
     /// Too many nodes are ejected: those with errors are taken like the others. Those that cannot
     /// be connected to are not, since it would help nobody.
     Panic,
-}
-
-/// What a new load record did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Restart {
-    No,
-    /// The process is another one than before.
-    Yes,
-}
-
-impl Node {
-    fn new(id: NodeId) -> Self {
-        Self {
-            id,
-            target: None,
-            hash: affinity::hash_of(id),
-            state: State::Left,
-            outstanding: 0,
-            others: 0,
-            others_by_now: 0.0,
-            inverse_capacity: inverse_capacity(0),
-            warm_at: Duration::ZERO,
-            record: None,
-            heard_at: Duration::ZERO,
-            tells_us: false,
-            begun_at: None,
-            health: Health::default(),
-            mark: 0,
-        }
-    }
-
-    /// Requests thought to be at the node.
-    #[inline]
-    pub(super) fn load(&self) -> u32 {
-        self.others.saturating_add(self.outstanding)
-    }
-
-    /// Requests of others thought to be at the node.
-    #[inline]
-    pub(super) fn others(&self) -> u32 {
-        self.others
-    }
-
-    /// The same over capacity.
-    pub(super) fn others_fill(&self) -> f32 {
-        self.others as f32 * self.inverse_capacity
-    }
-
-    /// How full the node would be with one request more, as far as can be said by now.
-    #[inline]
-    pub(super) fn cost(&self, now: Duration) -> f32 {
-        (self.others_by_now + self.outstanding as f32 + 1.0) * self.inverse_capacity(now)
-    }
-
-    /// Requests of ours at the node.
-    #[inline]
-    pub(super) fn outstanding(&self) -> u32 {
-        self.outstanding
-    }
-
-    /// One over the capacity, which is less during the slow start.
-    #[inline]
-    pub(super) fn inverse_capacity(&self, now: Duration) -> f32 {
-        if now >= self.warm_at {
-            return self.inverse_capacity;
-        }
-        let left = (self.warm_at - now).as_secs_f32() / SLOW_START.as_secs_f32();
-        self.inverse_capacity / (1.0 - (1.0 - SLOW_START_FLOOR) * left.min(1.0))
-    }
-
-    /// Whether the node said that it works on as many requests as it can.
-    pub(super) fn is_full(&self) -> bool {
-        self.record.is_some_and(|record| record.limit > 0 && self.load() >= record.limit)
-    }
-
-    #[inline]
-    pub(super) fn tier(&self, now: Duration, mood: Mood) -> Tier {
-        if self.is_draining() {
-            return Tier::Draining;
-        }
-        let is_out = match (self.health.ejected(now), mood) {
-            (None, _) | (Some(Cause::Failing), Mood::Panic) => false,
-            (Some(Cause::Unreachable), _) | (Some(Cause::Failing), Mood::Calm) => true,
-        };
-        match (self.state == State::Suspect, is_out) {
-            (false, false) => Tier::Alive,
-            (true, false) => Tier::Suspect,
-            (false, true) => Tier::EjectedAlive,
-            (true, true) => Tier::EjectedSuspect,
-        }
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.record.is_some_and(|record| record.is_draining)
-    }
-
-    /// Since the node was last heard of its load.
-    pub(super) fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.heard_at)
-    }
-
-    /// The same, as a number and in a few cycles.
-    pub(super) fn age_s(&self, now: Duration) -> f32 {
-        let seconds = now.as_secs().saturating_sub(self.heard_at.as_secs()) as f32;
-        let nanoseconds = now.subsec_nanos() as f32 - self.heard_at.subsec_nanos() as f32;
-        (seconds + nanoseconds * 1e-9).max(0.0)
-    }
-
-    /// Whether it sends a beacon when its load changes, so that silence means that nothing has.
-    #[inline]
-    pub(super) fn tells_changes(&self, now: Duration) -> bool {
-        self.tells_us
-            && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE)
-    }
-
-    fn hear(&mut self, now: Duration, record: LoadRecord) -> Restart {
-        if self.record.is_some_and(|held| !record.is_newer_than(&held)) {
-            return Restart::No;
-        }
-        let is_restarted = self.record.is_some_and(|held| record.boot > held.boot);
-        self.others = record.active.saturating_sub(record.yours.unwrap_or(self.outstanding));
-        self.others_by_now = self.others as f32;
-        self.inverse_capacity = inverse_capacity(record.limit);
-        self.record = Some(record);
-        self.heard_at = now;
-        self.tells_us = record.yours.is_some() || (self.tells_us && !is_restarted);
-        if !is_restarted {
-            return Restart::No;
-        }
-        self.health = Health::default();
-        self.warm_at = now + SLOW_START;
-        Restart::Yes
-    }
-}
-
-/// One over what a node with this limit counts as.
-pub(super) fn inverse_capacity(limit: u32) -> f32 {
-    1.0 / if limit == 0 { CAPACITY_UNLIMITED } else { limit } as f32
 }
 
 impl Table {
@@ -277,7 +112,11 @@ impl Table {
 
     /// The node said how busy it is.
     pub(super) fn hear(&mut self, now: Duration, slot: Slot, record: LoadRecord) -> Restart {
-        self.node_mut(slot).hear(now, record)
+        let restart = self.node_mut(slot).hear(now, record);
+        if restart == Restart::Yes {
+            self.failing.forget(slot);
+        }
+        restart
     }
 
     /// A request leaves for the node.
@@ -321,24 +160,92 @@ impl Table {
         result
     }
 
+    /// An agent failed at a node. Tells whether it is passed over there by that.
+    pub(super) fn agent_erred(
+        &mut self,
+        now: Duration,
+        agent: &str,
+        slot: Slot,
+    ) -> Result<bool, NoRoom> {
+        let is_ejected = self.failing.erred(now, agent, slot);
+        self.ejected_until = self.ejected_until.max(self.failing.until(agent, slot));
+        is_ejected
+    }
+
+    /// An agent answered well at a node.
+    pub(super) fn agent_answered(&mut self, now: Duration, agent: &str, slot: Slot) {
+        self.failing.answered(now, agent, slot);
+    }
+
+    /// A node's answer says nothing of how well an agent is there.
+    pub(super) fn agent_refused(&mut self, now: Duration, agent: &str, slot: Slot) {
+        self.failing.refused(now, agent, slot);
+    }
+
+    /// A request for an agent goes to this node. Tells whether it is a trial.
+    pub(super) fn picked(&mut self, now: Duration, agent: &str, slot: Slot) -> bool {
+        let is_trial = self.node(slot).health.is_due(now) || self.failing.is_due(now, agent, slot);
+        self.judge(slot, |health| health.picked(now));
+        self.failing.picked(now, agent, slot);
+        self.ejected_until = self.ejected_until.max(self.failing.until(agent, slot));
+        is_trial
+    }
+
     /// Marks nodes for one question; marks of the question before are gone with it.
-    pub(super) fn mark(&mut self, tried: &[NodeId], bounced: &[NodeId]) {
-        self.question += 2;
-        for (ids, offset) in [(bounced, 0), (tried, 1)] {
+    pub(super) fn mark(
+        &mut self,
+        now: Duration,
+        agent: &str,
+        tried: &[NodeId],
+        bounced: &[NodeId],
+    ) {
+        self.question += MARKS;
+        for (ids, mark) in [(bounced, BOUNCED), (tried, TRIED)] {
             for id in ids {
                 if let Some(slot) = self.slot(*id) {
-                    self.nodes[slot as usize].mark = self.question + offset;
+                    set_mark(&mut self.nodes, self.question, slot, mark);
                 }
+            }
+        }
+        if self.has_ejected(now) {
+            for slot in self.failing.ejected(now, agent) {
+                set_mark(&mut self.nodes, self.question, slot, FAILING);
             }
         }
     }
 
+    /// How the question has met a node already.
     #[inline]
     pub(super) fn marked(&self, node: &Node) -> Mark {
-        match node.mark.checked_sub(self.question) {
-            None => Mark::Unmet,
-            Some(0) => Mark::Bounced,
-            Some(_) => Mark::Tried,
+        match self.marks(node) {
+            marks if marks & TRIED > 0 => Mark::Tried,
+            marks if marks & BOUNCED > 0 => Mark::Bounced,
+            _ => Mark::Unmet,
+        }
+    }
+
+    /// Whether a node is passed over now, for all agents or for that of the question.
+    pub(super) fn is_out(&self, node: &Node, now: Duration) -> bool {
+        node.health.ejected(now).is_some() || self.marks(node) & FAILING > 0
+    }
+
+    /// How good a node is for the question.
+    #[inline]
+    pub(super) fn tier(&self, node: &Node, now: Duration, mood: Mood) -> Tier {
+        if node.is_draining() {
+            return Tier::Draining;
+        }
+        let is_failing = || self.marks(node) & FAILING > 0;
+        let is_out = match (node.health.ejected(now), mood) {
+            (Some(Cause::Unreachable), _) | (Some(Cause::Failing), Mood::Calm) => true,
+            (None, Mood::Calm) => is_failing(),
+            (Some(Cause::Failing) | None, Mood::Panic) => false,
+        };
+        match (node.state == State::Suspect, is_out) {
+            (false, false) => Tier::Alive,
+            (true, false) => Tier::Suspect,
+            (false, true) => Tier::EjectedAlive,
+            (true, true) => Tier::EjectedSuspect,
         }
     }
 
@@ -356,15 +263,24 @@ impl Table {
         &self.nodes[slot as usize]
     }
 
-    /// Nodes that are ejected now.
+    /// Nodes that are passed over now, for all agents or for some.
     pub(super) fn ejected(&self, now: Duration) -> usize {
-        let nodes = self.slots.values().map(|slot| self.node(*slot));
-        nodes.filter(|node| node.health.ejected(now).is_some()).count()
+        let slots = self.slots.values().copied();
+        let nodes = slots.filter(|slot| self.node(*slot).health.ejected(now).is_some());
+        let mut slots: Vec<Slot> = nodes.chain(self.failing.all_ejected(now)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.len()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    #[inline]
+    fn marks(&self, node: &Node) -> u64 {
+        node.mark.saturating_sub(self.question)
     }
 
     fn node_mut(&mut self, slot: Slot) -> &mut Node {
@@ -376,10 +292,26 @@ impl Table {
         if node.target.is_none() && node.outstanding == 0 {
             let id = node.id;
             self.slots.remove(&id);
+            self.failing.forget(slot);
             self.free.push(slot);
         }
     }
 }
+
+/// Adds a mark to those that a node has for a question.
+fn set_mark(nodes: &mut [Node], question: u64, slot: Slot, mark: u64) {
+    let node = &mut nodes[slot as usize];
+    node.mark = node.mark.max(question) | mark;
+}
+
+/// It refused for being full.
+const BOUNCED: u64 = 1;
+/// It is out of the question.
+const TRIED: u64 = 2;
+/// The agent fails there.
+const FAILING: u64 = 4;
+/// The number of a question is a multiple of this, which leaves room for all marks.
+const MARKS: u64 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -443,11 +375,11 @@ mod tests {
         let slot = table.admit(id(2));
         table.hear(NOW, slot, LoadRecord { limit: 8, ..record(900, 4, None) });
         table.judge(slot, |health| health.unreachable(NOW));
-        assert_eq!(table.node(slot).tier(NOW, Mood::Calm), Tier::EjectedAlive);
+        assert_eq!(table.tier(table.node(slot), NOW, Mood::Calm), Tier::EjectedAlive);
         let restarted = LoadRecord { boot: 2, limit: 8, ..record(1, 0, None) };
         assert_eq!(table.hear(NOW, slot, restarted), Restart::Yes);
         let node = table.node(slot);
-        assert_eq!((node.tier(NOW, Mood::Calm), node.load()), (Tier::Alive, 0));
+        assert_eq!((table.tier(node, NOW, Mood::Calm), node.load()), (Tier::Alive, 0));
         let capacity = |after: u64| 1.0 / node.inverse_capacity(NOW + Duration::from_secs(after));
         for (after, expected) in [(0, 0.8), (5, 4.4), (10, 8.0), (60, 8.0)] {
             assert!((capacity(after) - expected).abs() < 0.01, "after {after} s");
@@ -509,10 +441,10 @@ mod tests {
     fn marks_last_for_one_question() {
         let mut table = Table::default();
         let slots = [2, 3, 4].map(|number| table.admit(id(number)));
-        table.mark(&[id(2)], &[id(3), id(2)]);
+        table.mark(NOW, "agent", &[id(2)], &[id(3), id(2)]);
         let marks = |table: &Table| slots.map(|slot| table.marked(table.node(slot)));
         assert_eq!(marks(&table), [Mark::Tried, Mark::Bounced, Mark::Unmet]);
-        table.mark(&[], &[id(4)]);
+        table.mark(NOW, "agent", &[], &[id(4)]);
         assert_eq!(marks(&table), [Mark::Unmet, Mark::Unmet, Mark::Bounced]);
     }
 

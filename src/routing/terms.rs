@@ -156,6 +156,17 @@ pub enum Outcome {
     TimedOut,
 }
 
+/// What an [`Outcome`] changed in what is thought of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is picked, or passed over, as before.
+    AsBefore,
+    /// It is passed over from now on, for this agent or for all.
+    Ejected,
+    /// It failed, and so many agents do on so many nodes that this one is overlooked.
+    Overlooked,
+}
+
 /// Whether a request that failed had left this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {

@@ -69,6 +69,12 @@ pub const SUCCESS_PERCENT_MIN: u32 = 80;
 /// the few that are left would only be the next to fail.
 pub const EJECTED_PERCENT_MAX: u32 = 50;
 
+/// Agents on nodes whose failures are counted at once; about 1 MB with long names.
+pub const PAIRS_MAX: usize = 4_096;
+/// How long a pair is kept that has not failed again, when there is no room for others. More than
+/// [`EJECTION_MAX`], so that who is ejected is not forgotten.
+pub const PAIRS_KEPT: Duration = Duration::from_secs(60);
+
 /// Retries that each request pays for, in thousandths.
 pub const RETRY_SHARE_MILLI: u64 = 200;
 /// Retries a second that nobody has to pay for.

@@ -165,9 +165,9 @@ labels! {
         NotConnected = "not_connected",
         /// Connections to it broke.
         Broken = "broken",
-        /// It did not answer in time.
+        /// An agent there did not answer in time.
         TimedOut = "timed_out",
-        /// It answered with statuses of 500 or above.
+        /// An agent there answered with statuses of 500 or above.
         Status = "status",
     }
 
@@ -245,6 +245,8 @@ labels! {
         ResultsBytes = "results_bytes",
         /// Idle connections to other nodes: one was closed.
         IdleConnections = "idle_connections",
+        /// Agents that fail on nodes: a failure of one more was overlooked.
+        FailingAgents = "failing_agents",
     }
 
     /// The state of a member.

@@ -179,9 +179,9 @@ families! {
     RETRIES_DENIED: "astromesh_retries_denied", Kind::Counter, None, [RetryDenial::LABEL],
         "Failures that were passed on to the client, by why there was no other attempt.";
     EJECTIONS: "astromesh_ejections", Kind::Counter, None, [EjectionCause::LABEL],
-        "Times a node began to be passed over.";
+        "Times a node began to be passed over, for all agents or for one.";
     EJECTED_NODES: "astromesh_ejected_nodes", Kind::Gauge, None, [],
-        "Nodes that are passed over now.";
+        "Nodes that are passed over now, for all agents or for some.";
     CLIENT_CONNECTIONS: "astromesh_client_connections", Kind::Gauge, None, [],
         "Connections of clients and nodes to this node.";
     CLIENT_CONNECTIONS_ACCEPTED: "astromesh_client_connections_accepted", Kind::Counter, None, [],

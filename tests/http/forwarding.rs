@@ -106,6 +106,32 @@ async fn a_node_that_refused_is_passed_over_afterwards() {
 }
 
 #[tokio::test]
+async fn an_agent_that_fails_on_a_node_takes_no_other_agent_away() {
+    const AGENTS: &[&str] = &["billing", "support"];
+    let (gateway, first) = (Node::start(1, &[]).await, Node::start(2, AGENTS).await);
+    gateway.knows(&[first.as_member()]);
+    for _ in 0..5 {
+        assert_eq!(run(gateway.address, "support", "fail").await.status, StatusCode::BAD_GATEWAY);
+    }
+    gateway.counted("astromesh_ejections_total{cause=\"status\"} 1");
+    assert_eq!(gateway.proxy.ejected(), 1);
+
+    let second = Node::start(3, AGENTS).await;
+    let mut busy = second.as_member();
+    busy.load.active_requests = 5;
+    gateway.knows(&[first.as_member(), busy]);
+    let (asked, mut nodes) = (Instant::now(), Vec::new());
+    for agent in ["support", "billing", "support"] {
+        let answer = run(gateway.address, agent, "hello").await;
+        nodes.push(answer.header("x-astromesh-node").to_owned());
+    }
+    // Not asked for a second; a machine that took longer has shown nothing.
+    if asked.elapsed() < Duration::from_secs(1) {
+        assert_eq!(nodes, ["node-3", "node-2", "node-3"]);
+    }
+}
+
+#[tokio::test]
 async fn no_more_than_three_nodes_are_tried_and_the_answer_says_how_many() {
     let gateway = Node::start(1, &[]).await;
     let refusing: Vec<Refusing> = (2..8).map(|_| Refusing::start()).collect();

@@ -19,7 +19,7 @@ use astromesh::proxy::admission::Admission;
 use astromesh::proxy::idempotency::{Bounds, Results};
 use astromesh::proxy::{self, Proxy};
 use astromesh::routing::{Core, LocalLoad, StaticPeer};
-use astromesh::telemetry::metrics::Metrics;
+use astromesh::telemetry::metrics::{Metrics, Readings};
 use astromesh_wire::{NodeId, Service};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -157,6 +157,7 @@ pub(crate) struct Node {
     pub(crate) agents: Arc<Scripted>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) load: LocalLoad,
+    metrics: Metrics,
     results: Results,
     publisher: Publisher,
     own: Member,
@@ -191,6 +192,7 @@ impl Node {
         let agents = Arc::new(plan.agents);
         let started = Instant::now();
         let results = Results::in_memory(Bounds::default());
+        let metrics = Metrics::default();
         let app = App {
             config: config.clone(),
             directory: directory.clone(),
@@ -213,7 +215,7 @@ impl Node {
                 settings,
                 access_log: None,
             },
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
             started,
             doubt: Box::new(|_| {}),
         };
@@ -229,6 +231,7 @@ impl Node {
             agents,
             proxy,
             load,
+            metrics,
             results,
             publisher,
             own,
@@ -250,6 +253,14 @@ impl Node {
     /// As others know it.
     pub(crate) fn as_member(&self) -> Member {
         self.own.clone()
+    }
+
+    /// Asserts that a line is on this node's page of metrics.
+    pub(crate) fn counted(&self, line: &str) {
+        let page = self.metrics.page(Readings::default());
+        let (name, _) = line.split_once(' ').unwrap();
+        let shown = page.lines().find(|shown| shown.starts_with(name));
+        assert_eq!(shown, Some(line));
     }
 
     /// Returns when exactly this many runs execute.

@@ -114,7 +114,7 @@ impl Policy for Production {
         let target = self.gateways[gateway].targets[worker].clone().expect("it was picked");
         let core = self.core(now, gateway);
         core.end(now, target.id);
-        core.outcome(now, &target, outcome);
+        core.outcome(now, &target, AGENT, outcome);
     }
 
     fn heard(&mut self, now: Duration, gateway: usize, worker: usize, record: LoadRecord) {

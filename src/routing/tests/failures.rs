@@ -7,14 +7,16 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn fail(core: &mut Core, numbers: std::ops::Range<u8>, outcome: Outcome, times: u32) {
     for number in numbers {
-        (0..times).for_each(|_| core.outcome(NOW, &target(number), outcome));
+        for _ in 0..times {
+            core.outcome(NOW, &target(number), AGENT, outcome);
+        }
     }
 }
 
 #[test]
 fn a_node_that_cannot_be_reached_is_passed_over_then_tried_by_one_request() {
     let mut core = idle(3);
-    core.outcome(NOW, &target(2), Outcome::NotConnected);
+    core.outcome(NOW, &target(2), AGENT, Outcome::NotConnected);
     assert_eq!(chosen(&mut core, NOW, &ASK, 50), [3, 4]);
     assert_eq!((core.ejected(NOW), core.stats().ejections_unreachable), (1, 1));
     let later = NOW + SECOND;
@@ -24,34 +26,78 @@ fn a_node_that_cannot_be_reached_is_passed_over_then_tried_by_one_request() {
     let trial = core.pick(later, &ASK).unwrap();
     assert_eq!((number(&trial), trial.why.reason), (2, Reason::Trial));
     assert_eq!(chosen(&mut core, later, &ASK, 50), [3, 4], "the others wait for it");
-    core.outcome(later, &target(2), Outcome::Answered(200));
+    core.outcome(later, &target(2), AGENT, Outcome::Answered(200));
+    assert_eq!(chosen(&mut core, later, &ASK, 50), [2]);
+}
+
+/// As many members with two agents.
+fn with_two_agents(count: u8) -> Core {
+    let members = (2..2 + count).map(|number| {
+        let agents = vec![OTHER.to_owned(), AGENT.to_owned()];
+        Member { agents, ..member(number) }
+    });
+    core(members.collect())
+}
+
+const OTHER: &str = "billing";
+const ASK_OTHER: Question<'static> = Question { agent: OTHER, ..ASK };
+
+#[test]
+fn what_counts_as_a_failure_and_of_whom() {
+    // Name, outcome, nodes left after five of them at one of three: for the agent, for another one.
+    type Row = (&'static str, Outcome, &'static [u8], &'static [u8]);
+    let rows: [Row; 11] = [
+        ("success", Outcome::Answered(200), &[2, 3, 4], &[2, 3, 4]),
+        ("mistake of the client", Outcome::Answered(400), &[2, 3, 4], &[2, 3, 4]),
+        ("too many requests", Outcome::Answered(429), &[2, 3, 4], &[2, 3, 4]),
+        ("refusal", Outcome::Refused, &[2, 3, 4], &[2, 3, 4]),
+        ("unknown method", Outcome::Answered(501), &[2, 3, 4], &[2, 3, 4]),
+        ("error", Outcome::Answered(500), &[3, 4], &[2, 3, 4]),
+        ("bad gateway", Outcome::Answered(502), &[3, 4], &[2, 3, 4]),
+        ("queue too long for the caller", Outcome::Answered(503), &[2, 3, 4], &[2, 3, 4]),
+        ("deadline of the caller", Outcome::Answered(504), &[2, 3, 4], &[2, 3, 4]),
+        ("no answer in time", Outcome::TimedOut, &[3, 4], &[2, 3, 4]),
+        ("broken connection", Outcome::Broken, &[3, 4], &[3, 4]),
+    ];
+    for (name, outcome, left, left_to_another) in rows {
+        let mut core = with_two_agents(3);
+        fail(&mut core, 2..3, outcome, 4);
+        assert_eq!(core.ejected(NOW), 0, "{name}");
+        fail(&mut core, 2..3, outcome, 1);
+        assert_eq!(chosen(&mut core, NOW, &ASK, 100), left, "{name}");
+        assert_eq!(chosen(&mut core, NOW, &ASK_OTHER, 100), left_to_another, "{name}");
+        let is_ejected = left.len() < 3;
+        assert_eq!(core.ejected(NOW), usize::from(is_ejected), "{name}");
+        assert_eq!(core.stats().ejections_failing, u64::from(is_ejected), "{name}");
+    }
+}
+
+#[test]
+fn an_agent_that_failed_on_a_node_is_tried_there_again_by_one_request() {
+    let mut core = with_two_agents(3);
+    fail(&mut core, 2..3, Outcome::Answered(500), 5);
+    let later = NOW + SECOND;
+    for number in [3, 4] {
+        core.begin(later, id(number));
+    }
+    assert_eq!(core.pick(later, &ASK_OTHER).unwrap().why.reason, Reason::LeastLoad);
+    let trial = core.pick(later, &ASK).unwrap();
+    assert_eq!((number(&trial), trial.why.reason), (2, Reason::Trial));
+    assert_eq!(chosen(&mut core, later, &ASK, 50), [3, 4], "the others wait for it");
+    assert_eq!(chosen(&mut core, later, &ASK_OTHER, 50), [2], "and other agents do not");
+    core.outcome(later, &target(2), OTHER, Outcome::Answered(200));
+    assert_eq!(chosen(&mut core, later, &ASK, 50), [3, 4], "nor do they end it");
+    core.outcome(later, &target(2), AGENT, Outcome::Answered(200));
     assert_eq!(chosen(&mut core, later, &ASK, 50), [2]);
 }
 
 #[test]
-fn what_counts_as_a_failure_of_the_node() {
-    // Name, outcome, is ejected after five of them.
-    let rows = [
-        ("success", Outcome::Answered(200), false),
-        ("mistake of the client", Outcome::Answered(400), false),
-        ("too many requests", Outcome::Answered(429), false),
-        ("refusal", Outcome::Refused, false),
-        ("unknown method", Outcome::Answered(501), false),
-        ("error", Outcome::Answered(500), true),
-        ("bad gateway", Outcome::Answered(502), true),
-        ("queue too long for the caller", Outcome::Answered(503), false),
-        ("deadline of the caller", Outcome::Answered(504), false),
-        ("broken connection", Outcome::Broken, true),
-        ("timeout", Outcome::TimedOut, true),
-    ];
-    for (name, outcome, expected) in rows {
-        let mut core = idle(3);
-        fail(&mut core, 2..3, outcome, 4);
-        assert_eq!(core.ejected(NOW), 0, "{name}");
-        fail(&mut core, 2..3, outcome, 1);
-        assert_eq!(core.ejected(NOW), usize::from(expected), "{name}");
-        assert_eq!(core.stats().ejections_failing, u64::from(expected), "{name}");
-    }
+fn an_agent_that_failed_is_judged_afresh_by_a_new_process() {
+    let mut core = with_two_agents(2);
+    fail(&mut core, 2..3, Outcome::Answered(500), 5);
+    assert_eq!(core.ejected(NOW), 1);
+    core.heard(NOW, id(2), LoadRecord { boot: 2, ..record(1, 0, 0) });
+    assert_eq!(core.ejected(NOW), 0);
 }
 
 #[test]
@@ -59,7 +105,7 @@ fn an_ejected_node_comes_after_a_suspect_one_and_before_none() {
     let mut suspect = member(3);
     suspect.state = State::Suspect;
     let mut core = core(vec![member(2), suspect, member(4)]);
-    core.outcome(NOW, &target(2), Outcome::NotConnected);
+    core.outcome(NOW, &target(2), AGENT, Outcome::NotConnected);
     let tried = Question { tried: &[id(4)], ..ASK };
     assert_eq!(chosen(&mut core, NOW, &tried, 50), [3]);
     let tried = Question { tried: &[id(4), id(3)], ..ASK };
@@ -90,12 +136,12 @@ fn nodes_that_cannot_be_reached_are_passed_over_however_many() {
 #[test]
 fn a_restarted_node_is_not_passed_over_and_old_news_of_it_is_no_news() {
     let mut core = idle(2);
-    core.outcome(NOW, &target(2), Outcome::NotConnected);
+    core.outcome(NOW, &target(2), AGENT, Outcome::NotConnected);
     let mut restarted = member(2);
     restarted.generation = 2;
     core.observe(NOW, &Arc::new(snapshot(vec![restarted, member(3)])));
     assert_eq!(core.ejected(NOW), 0);
-    core.outcome(NOW, &target(2), Outcome::NotConnected);
+    core.outcome(NOW, &target(2), AGENT, Outcome::NotConnected);
     assert_eq!(core.ejected(NOW), 0, "the process before failed");
 }
 

@@ -44,7 +44,9 @@ fn a_peer_that_is_no_node_fails_with_503_and_504_too() {
     for status in [500, 502, 503, 504] {
         let mut core = peers(3);
         let first = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
-        (0..5).for_each(|_| core.outcome(NOW, &first, Outcome::Answered(status)));
+        for _ in 0..5 {
+            core.outcome(NOW, &first, AGENT, Outcome::Answered(status));
+        }
         assert_eq!(core.ejected(NOW), 1, "{status}");
     }
 }
@@ -61,12 +63,12 @@ fn this_node_comes_first_when_it_serves() {
 fn an_ejected_peer_loses_its_turn_until_a_trial() {
     let mut core = peers(3);
     let first = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
-    core.outcome(NOW, &first, Outcome::NotConnected);
+    core.outcome(NOW, &first, AGENT, Outcome::NotConnected);
     assert_eq!(turns(&mut core, NOW, 4), ["peer-1", "peer-2", "peer-1", "peer-2"]);
     let later = NOW + Duration::from_secs(1);
     assert_eq!(turns(&mut core, later, 3), ["peer-0", "peer-1", "peer-2"]);
     assert_eq!(turns(&mut core, later, 2), ["peer-1", "peer-2"], "one request tries it");
-    core.outcome(later, &first, Outcome::Answered(404));
+    core.outcome(later, &first, AGENT, Outcome::Answered(404));
     assert_eq!(turns(&mut core, later, 3), ["peer-0", "peer-1", "peer-2"]);
 }
 
@@ -75,7 +77,7 @@ fn with_all_peers_ejected_each_still_gets_its_turn() {
     let mut core = peers(2);
     for _ in 0..2 {
         let target = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
-        core.outcome(NOW, &target, Outcome::NotConnected);
+        core.outcome(NOW, &target, AGENT, Outcome::NotConnected);
     }
     assert_eq!(turns(&mut core, NOW, 3), ["peer-0", "peer-1", "peer-0"]);
 }
@@ -116,16 +118,16 @@ fn a_peer_that_stays_keeps_what_is_known_of_it_and_one_that_goes_is_counted_to_t
     let target = |core: &mut Core| there(&core.pick(NOW, &ASK).unwrap()).unwrap();
     let [first, second, _] = [(); 3].map(|()| target(&mut core));
     core.begin(NOW, first.id);
-    core.outcome(NOW, &second, Outcome::NotConnected);
+    core.outcome(NOW, &second, AGENT, Outcome::NotConnected);
     let renamed = StaticPeer { name: "second".to_owned(), ..peer(1) };
 
     core.set_peers(&[peer(5), renamed, peer(2)]);
 
     assert_eq!(turns(&mut core, NOW, 3), ["peer-5", "peer-2", "peer-5"], "one is ejected");
     assert_eq!((core.ejected(NOW), core.outstanding(first.id)), (1, 1));
-    core.outcome(NOW, &second, Outcome::Answered(200));
+    core.outcome(NOW, &second, AGENT, Outcome::Answered(200));
     core.end(NOW, first.id);
-    core.outcome(NOW, &first, Outcome::NotConnected);
+    core.outcome(NOW, &first, AGENT, Outcome::NotConnected);
     assert_eq!((core.ejected(NOW), core.outstanding(first.id)), (0, 0));
     assert_eq!(turns(&mut core, NOW, 3), ["second", "peer-2", "peer-5"]);
     core.set_peers(&[]);
