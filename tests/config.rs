@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use astromesh::config::{
-    Advertise, Detection, LogLevel, Overrides, PROBLEMS_MAX, Problems, Runtime, Workers, load,
-    schema,
+    Advertise, Detection, Environment, LogLevel, Origin, Overrides, PROBLEMS_MAX, Problems,
+    Runtime, Workers, load, schema,
 };
 use astromesh_wire::Service;
 use tempfile::TempDir;
+
+#[path = "config/environment.rs"]
+mod environment;
 
 /// A configuration directory with this text as its `runtime.yaml`.
 fn directory(text: &str) -> TempDir {
@@ -29,7 +32,7 @@ fn flags(directory: &Path) -> Overrides {
 
 fn load_text(text: &str) -> Result<Runtime, Problems> {
     let directory = directory(text);
-    load(&flags(directory.path()), |_| None)
+    load(&flags(directory.path()), &Environment::default())
 }
 
 /// Each problem as `LINE KEY: what (got VALUE) -> remedy`.
@@ -39,7 +42,7 @@ fn problems(text: &str) -> Vec<String> {
         let value = problem.value.as_ref().map(|value| format!(" (got {value})"));
         format!(
             "{} {}: {}{} -> {}",
-            problem.line.unwrap_or(0),
+            line(&problem.origin),
             problem.key,
             problem.what,
             value.unwrap_or_default(),
@@ -47,6 +50,14 @@ fn problems(text: &str) -> Vec<String> {
         )
     });
     shown.collect()
+}
+
+/// The line of a problem in the file; 0 for the file as a whole, the variable for others.
+fn line(origin: &Origin) -> String {
+    match origin {
+        Origin::File { line, .. } => line.unwrap_or(0).to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -61,7 +72,7 @@ fn shipped_profile(name: &str) -> Runtime {
 #[test]
 fn an_empty_file_means_the_defaults() {
     let directory = directory("");
-    let runtime = load(&flags(directory.path()), |_| None).unwrap();
+    let runtime = load(&flags(directory.path()), &Environment::default()).unwrap();
 
     let api = SocketAddr::from(([0, 0, 0, 0], 8000));
     assert_eq!(runtime.file, directory.path().join("runtime.yaml"));
@@ -133,7 +144,7 @@ fn every_key_of_the_file_arrives() {
     dead_timeout: 3.5
 ",
     );
-    let runtime = load(&flags(directory.path()), |_| None).unwrap();
+    let runtime = load(&flags(directory.path()), &Environment::default()).unwrap();
 
     assert_eq!(runtime.data_dir, directory.path().join("lasting"));
     assert_eq!(runtime.log_level, LogLevel::Warning);
@@ -180,7 +191,7 @@ fn flags_win_over_the_file_and_move_gossip_with_http() {
         workers: Some("3".parse().unwrap()),
         ..flags(directory.path())
     };
-    let runtime = load(&overrides, |_| None).unwrap();
+    let runtime = load(&overrides, &Environment::default()).unwrap();
 
     assert_eq!((runtime.api.host.to_string().as_str(), runtime.api.port), ("127.0.0.2", 0));
     assert_eq!(runtime.mesh.bind, SocketAddr::from(([127, 0, 0, 2], 0)));
@@ -195,7 +206,7 @@ fn an_explicit_bind_stays_where_it_is_and_a_differing_port_is_said() {
 
     let directory = directory(text);
     let overrides = Overrides { port: Some(9000), ..flags(directory.path()) };
-    let runtime = load(&overrides, |_| None).unwrap();
+    let runtime = load(&overrides, &Environment::default()).unwrap();
     assert_eq!(runtime.mesh.bind, SocketAddr::from(([0, 0, 0, 0], 8000)));
     assert_eq!(runtime.warnings.len(), 1);
     assert!(runtime.warnings[0].starts_with("spec.mesh.bind keeps gossip on UDP port 8000"));
@@ -204,25 +215,24 @@ fn an_explicit_bind_stays_where_it_is_and_a_differing_port_is_said() {
 #[test]
 fn the_environment_names_both_directories() {
     let directory = directory("spec: {data_dir: lasting, api: {port: 9000}}");
-    let environment = |name: &str| match name {
-        "ASTROMESH_CONFIG_DIR" => Some(directory.path().to_str().unwrap().to_owned()),
-        "ASTROMESH_DATA_DIR" => Some("/srv/mesh".to_owned()),
-        _ => None,
-    };
-    let runtime = load(&Overrides::default(), environment).unwrap();
+    let environment = [
+        ("ASTROMESH_CONFIG_DIR", directory.path().to_str().unwrap()),
+        ("ASTROMESH_DATA_DIR", "/srv/mesh"),
+    ];
+    let runtime = load(&Overrides::default(), &environment.into_iter().collect()).unwrap();
     assert_eq!(runtime.dir, directory.path());
     assert_eq!(runtime.api.port, 9000);
     assert_eq!(runtime.data_dir, Path::new("/srv/mesh"));
 
-    let empty = |name: &str| (name == "ASTROMESH_DATA_DIR").then(String::new);
-    let runtime = load(&flags(directory.path()), empty).unwrap();
+    let empty = [("ASTROMESH_DATA_DIR", "")].into_iter().collect();
+    let runtime = load(&flags(directory.path()), &empty).unwrap();
     assert_eq!(runtime.data_dir, directory.path().join("lasting"));
 }
 
 #[test]
 fn an_explicit_directory_without_the_file_is_refused() {
     let empty = tempfile::tempdir().unwrap();
-    let error = load(&flags(empty.path()), |_| None).unwrap_err();
+    let error = load(&flags(empty.path()), &Environment::default()).unwrap_err();
     let expected = format!(
         "{}: holds no runtime.yaml\n    create it there, or name another directory with --config",
         empty.path().display()
@@ -234,7 +244,7 @@ fn an_explicit_directory_without_the_file_is_refused() {
 fn all_problems_are_named_at_once_in_the_order_of_the_file() {
     let text = fs::read_to_string(repository("tests/config/broken.yaml")).unwrap();
     let directory = directory(&text);
-    let error = load(&flags(directory.path()), |_| None).unwrap_err();
+    let error = load(&flags(directory.path()), &Environment::default()).unwrap_err();
     let prefix = format!("{}/", directory.path().display());
     let said = format!("{error}\n").replace(&prefix, "");
 
@@ -248,7 +258,7 @@ fn all_problems_are_named_at_once_in_the_order_of_the_file() {
 #[test]
 fn a_problem_reads_as_one_block() {
     let directory = directory("spec:\n  mesh:\n    seeds: [7]\n");
-    let error = load(&flags(directory.path()), |_| None).unwrap_err();
+    let error = load(&flags(directory.path()), &Environment::default()).unwrap_err();
     let expected = format!(
         "{}:3: spec.mesh.seeds[0]: must be a URL (got 7)\n    write http://HOST:PORT, such as \
          http://gateway:8000",
@@ -427,7 +437,7 @@ fn text_that_is_no_mapping_or_no_yaml_is_refused_with_its_line() {
 
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("runtime.yaml"), b"spec: \xff\n").unwrap();
-    let error = load(&flags(directory.path()), |_| None).unwrap_err();
+    let error = load(&flags(directory.path()), &Environment::default()).unwrap_err();
     assert_eq!(error.list()[0].remedy, "save the file as UTF-8");
 
     let long = format!("# {}\n", "x".repeat(1 << 20));
@@ -459,10 +469,10 @@ fn peers_beside_a_mesh_are_kept_with_a_warning() {
 fn the_example_holds_every_key_at_its_default() {
     let text = fs::read_to_string(repository("config/runtime.yaml")).unwrap();
     let example = directory(&text);
-    let of_example = load(&flags(example.path()), |_| None).unwrap();
+    let of_example = load(&flags(example.path()), &Environment::default()).unwrap();
 
     fs::write(example.path().join("runtime.yaml"), "").unwrap();
-    assert_eq!(of_example, load(&flags(example.path()), |_| None).unwrap());
+    assert_eq!(of_example, load(&flags(example.path()), &Environment::default()).unwrap());
 
     for path in schema::paths() {
         let name = path.rsplit('.').next().unwrap();
@@ -514,7 +524,7 @@ fn the_port_flag_moves_both_http_and_gossip_of_a_shipped_mesh_profile() {
     let text = fs::read_to_string(repository("config/profiles/mesh-worker.yaml")).unwrap();
     let directory = directory(&text);
     let overrides = Overrides { port: Some(8101), ..flags(directory.path()) };
-    let runtime = load(&overrides, |_| None).unwrap();
+    let runtime = load(&overrides, &Environment::default()).unwrap();
     assert_eq!((runtime.api.port, runtime.mesh.bind.port()), (8101, 8101));
 }
 

@@ -11,9 +11,9 @@ use std::str::FromStr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::Overrides;
-use super::check::Check;
 use super::kind;
+use super::layers::Layers;
+use super::problem::Gathered;
 use super::runtime::Values;
 
 /// The HTTP server.
@@ -100,11 +100,11 @@ impl FromStr for Workers {
     }
 }
 
-/// Reads the section of a document without problems, with the flags over it.
-pub(super) fn read(values: &Values<'_>, overrides: &Overrides) -> Api {
+/// Reads the section of layers without problems.
+pub(super) fn read(values: &Values<'_>) -> Api {
     Api {
-        host: overrides.host.unwrap_or_else(|| values.read("spec.api.host", kind::ip)),
-        port: overrides.port.unwrap_or_else(|| values.whole("spec.api.port")),
+        host: values.read("spec.api.host", kind::ip),
+        port: values.whole("spec.api.port"),
         body_bytes_max: values.whole("spec.api.body_bytes_max"),
         max_concurrent: values.whole("spec.api.max_concurrent"),
         queue_max: values.whole("spec.api.queue_max"),
@@ -113,9 +113,7 @@ pub(super) fn read(values: &Values<'_>, overrides: &Overrides) -> Api {
         first_byte_timeout: values.seconds_unless_off(FIRST_BYTE),
         idle_timeout: values.seconds_unless_off("spec.api.idle_timeout"),
         total_timeout: values.seconds_unless_off(TOTAL),
-        workers: overrides
-            .workers
-            .unwrap_or_else(|| values.read("spec.api.workers", kind::workers)),
+        workers: values.read("spec.api.workers", kind::workers),
         access_log: values.read("spec.api.access_log", kind::boolean),
     }
 }
@@ -125,16 +123,13 @@ const FIRST_BYTE: &str = "spec.api.first_byte_timeout";
 const TOTAL: &str = "spec.api.total_timeout";
 
 /// A deadline that would pass before a connection may have failed would hide that failure.
-pub(super) fn check_timeouts(check: &mut Check<'_>) {
-    let values = Values { document: check.document };
+pub(super) fn check_timeouts(layers: &Layers, gathered: &mut Gathered) {
+    let values = Values { layers };
     let Some(connect) = values.seconds_if_sound(CONNECT) else { return };
     // The defaults are longer than the longest time to connect, or none.
     for (path, name) in [(FIRST_BYTE, "first_byte_timeout"), (TOTAL, "total_timeout")] {
-        let (Some(whole), Some(value)) = (values.seconds_if_sound(path), check.document.at(path))
-        else {
-            continue;
-        };
-        if whole.is_zero() || whole >= connect {
+        let Some(whole) = values.seconds_if_sound(path) else { continue };
+        if layers.at(path).is_none() || whole.is_zero() || whole >= connect {
             continue;
         }
         let what = format!("must not be shorter than connect_timeout, {} s", connect.as_secs_f64());
@@ -142,6 +137,6 @@ pub(super) fn check_timeouts(check: &mut Check<'_>) {
             "connecting is part of the time to the answer: raise {name}, set it to 0 for none, or \
              lower connect_timeout"
         );
-        check.add(path, Some(value), &what, &remedy);
+        layers.add(path, &what, &remedy, gathered);
     }
 }

@@ -1,46 +1,54 @@
-//! The walk that finds every problem of a document.
+//! The comparison of values with the table in `schema`.
 //!
-//! Owns the comparison of a document with the table in `schema`, and the hints for keys that are
-//! not in it. Refuses to read values beyond saying what is wrong with them.
+//! Owns the walk that finds every problem of a document, the same for a single value from above the
+//! file, and the hints for keys that are not in the table. Refuses to read values beyond saying
+//! what is wrong with them.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::kind::Kind;
-use super::problem::{Gathered, Problem, shown};
-use super::schema::{RENAMED, WhenMissing, find, names_in, paths};
+use super::problem::{Gathered, Origin, Problem, shown};
+use super::schema::{Key, RENAMED, WhenMissing, find, names_in, paths};
 use super::yaml::Document;
 
 /// Names at least this similar (Jaro-Winkler, 0 to 1) are taken for slips of the finger.
 const SIMILARITY_MIN: f64 = 0.85;
 
-/// Finds the problems of one document.
-pub(super) struct Check<'a> {
-    pub(super) file: &'a Path,
-    pub(super) document: &'a Document,
-    pub(super) gathered: Gathered,
+/// Compares all of a document with the table.
+pub(super) fn document(file: &Path, document: &Document) -> Gathered {
+    let mut gathered = Gathered::default();
+    let origin =
+        |path: &str| Origin::File { path: file.to_owned(), line: Some(document.line(path)) };
+    let mut check = Check { origin: &origin, gathered: &mut gathered };
+    match document.value() {
+        Value::Null => {}
+        root @ Value::Object(_) => check.section("", "", root),
+        other => check.add("", Some(other), "must be a mapping", "begin with `spec:`"),
+    }
+    gathered
 }
 
-impl<'a> Check<'a> {
-    /// Compares all of the document with the table.
-    pub(super) fn run(file: &'a Path, document: &'a Document) -> Self {
-        let mut check = Self { file, document, gathered: Gathered::default() };
-        match document.value() {
-            Value::Null => {}
-            root @ Value::Object(_) => check.section("", "", root),
-            other => check.add("", Some(other), "must be a mapping", "begin with `spec:`"),
-        }
-        check
-    }
+/// Compares the value of one key with the table; it comes from `origin` as a whole.
+pub(super) fn value(origin: &Origin, key: &Key, value: &Value, gathered: &mut Gathered) {
+    Check { origin: &|_| origin.clone(), gathered }.key(key.path, key.path, key, value);
+}
 
+/// Finds the problems of one layer.
+struct Check<'a> {
+    /// Where the value at a path comes from.
+    origin: &'a dyn Fn(&str) -> Origin,
+    gathered: &'a mut Gathered,
+}
+
+impl Check<'_> {
     /// Notes a problem at a path.
-    pub(super) fn add(&mut self, path: &str, value: Option<&Value>, what: &str, remedy: &str) {
+    fn add(&mut self, path: &str, value: Option<&Value>, what: &str, remedy: &str) {
         self.gathered.add(Problem {
-            file: self.file.to_owned(),
-            line: Some(self.document.line(path)),
+            origin: (self.origin)(path),
             key: path.to_owned(),
-            value: value.map(shown),
+            value: value.map(|value| shown(path, value)),
             what: what.to_owned(),
             remedy: remedy.to_owned(),
         });
@@ -51,31 +59,35 @@ impl<'a> Check<'a> {
         let entries = mapping.as_object().into_iter().flatten();
         for (name, value) in entries {
             let (path, pattern) = (join(path, name), join(pattern, name));
-            let Some(key) = find(&pattern) else {
-                self.unknown(&path, &pattern, value);
-                continue;
-            };
-            // Nothing after the colon is the same as no key at all, except where one is required.
-            if value.is_null() && key.default != WhenMissing::Required {
-                continue;
+            match find(&pattern) {
+                Some(key) => self.key(&path, &pattern, key, value),
+                None => self.unknown(&path, &pattern, value),
             }
-            let faults = key.kind.check(value);
-            let is_sound = faults.is_empty();
-            for fault in faults {
-                let item = fault.item.and_then(|index| Some((index, value.get(index)?)));
-                match item {
-                    Some((index, item)) => {
-                        let path = format!("{path}[{index}]");
-                        self.add(&path, Some(item), &fault.what, &fault.remedy);
-                    }
-                    None => self.add(&path, Some(value), &fault.what, &fault.remedy),
+        }
+    }
+
+    /// Checks the value of a key and what is in it.
+    fn key(&mut self, path: &str, pattern: &str, key: &Key, value: &Value) {
+        // Nothing after the colon is the same as no key at all, except where one is required.
+        if value.is_null() && key.default != WhenMissing::Required {
+            return;
+        }
+        let faults = key.kind.check(value);
+        let is_sound = faults.is_empty();
+        for fault in faults {
+            let item = fault.item.and_then(|index| Some((index, value.get(index)?)));
+            match item {
+                Some((index, item)) => {
+                    let path = format!("{path}[{index}]");
+                    self.add(&path, Some(item), &fault.what, &fault.remedy);
                 }
+                None => self.add(path, Some(value), &fault.what, &fault.remedy),
             }
-            match key.kind {
-                Kind::Section if is_sound => self.section(&path, &pattern, value),
-                Kind::Sections { .. } if is_sound => self.sections(&path, &pattern, value),
-                _ => {}
-            }
+        }
+        match key.kind {
+            Kind::Section if is_sound => self.section(path, pattern, value),
+            Kind::Sections { .. } if is_sound => self.sections(path, pattern, value),
+            _ => {}
         }
     }
 

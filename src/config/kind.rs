@@ -4,6 +4,7 @@
 //! [`super::Runtime`], so that the two cannot differ. Refuses to know any key.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use url::{Host, Url};
 
 use super::api::Workers;
 use super::runtime::{Advertise, Detection, LogLevel};
+
+/// The longest path in bytes, that of Linux.
+const PATH_BYTES_MAX: usize = 4_096;
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +39,9 @@ pub(super) enum Kind {
         /// The longest.
         max: usize,
     },
+    /// A path; in the file a relative one starts at the configuration directory, elsewhere at the
+    /// working directory.
+    Path,
     /// `true` or `false`.
     Bool,
     /// A whole number.
@@ -90,10 +97,17 @@ pub(super) struct Fault {
     pub(super) remedy: String,
 }
 
+impl Fault {
+    /// The value as a whole is wrong.
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { item: None, what: what.into(), remedy: remedy.into() }
+    }
+}
+
 type Read<T> = Result<T, Fault>;
 
 fn fault<T>(what: impl Into<String>, remedy: impl Into<String>) -> Read<T> {
-    Err(Fault { item: None, what: what.into(), remedy: remedy.into() })
+    Err(Fault::new(what, remedy))
 }
 
 impl Kind {
@@ -104,6 +118,7 @@ impl Kind {
             Self::Sections { max } => format!("list of at most {max} mappings"),
             Self::Exactly(text) => format!("`{text}`"),
             Self::Text { min, max } => format!("text of {min} to {max} bytes"),
+            Self::Path => "path".to_owned(),
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer { min, max } => format!("whole number, {min} to {max}"),
             Self::Seconds { min, max } => format!("seconds, {min} to {max}"),
@@ -129,6 +144,7 @@ impl Kind {
             Self::Sections { max } => items(value, max).map(drop),
             Self::Exactly(expected) => exactly(value, expected),
             Self::Text { min, max } => text(value, min, max).map(drop),
+            Self::Path => path(value).map(drop),
             Self::Bool => boolean(value).map(drop),
             Self::Integer { min, max } => integer(value, min, max).map(drop),
             Self::Seconds { min, max } => seconds(value, min, max).map(drop),
@@ -202,6 +218,11 @@ pub(super) fn text(value: &Value, min: usize, max: usize) -> Read<&str> {
         return fault("contains control characters", "remove line breaks and other control codes");
     }
     Ok(text)
+}
+
+/// A path.
+pub(super) fn path(value: &Value) -> Read<&Path> {
+    text(value, 1, PATH_BYTES_MAX).map(Path::new)
 }
 
 /// `true` or `false`.
@@ -320,7 +341,6 @@ pub(super) fn advertise(value: &Value) -> Read<Advertise> {
     Ok(Advertise { host, port })
 }
 
-/// The base URL of an HTTP server, without a slash at the end of its path.
 /// A base URL that requests are sent to as they come.
 pub(super) fn peer_url(value: &Value) -> Read<Url> {
     let url = base_url(value)?;
@@ -333,6 +353,7 @@ pub(super) fn peer_url(value: &Value) -> Read<Url> {
     Ok(url)
 }
 
+/// The base URL of an HTTP server, without a slash at the end of its path.
 pub(super) fn base_url(value: &Value) -> Read<Url> {
     const REMEDY: &str = "write http://HOST:PORT, such as http://gateway:8000";
     let Some(text) = value.as_str() else {

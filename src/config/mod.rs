@@ -4,36 +4,40 @@
 //! means together with the layers above it: defaults < file < environment < flags. Refuses to act
 //! on any of it. A leaf: of our own code it knows only the names of services.
 //!
-//! The binaries call [`load`] with their flags and a way to look up environment variables, and
-//! exit with 64 when it returns [`Problems`].
+//! The binaries call [`load`] with their flags and the environment, and exit with 64 when it
+//! returns [`Problems`]. A new key is a row in `schema`, which gives it its variable and its row in
+//! the reference, and a line in `runtime` or a part of it that reads it; a new flag is a row in
+//! [`Overrides`].
 
 mod api;
 mod check;
+mod environment;
 mod kind;
+mod layers;
 mod problem;
 mod runtime;
 pub mod schema;
 mod search;
+pub mod secret;
 pub mod yaml;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 pub use api::{Api, UnknownWorkers, Workers};
-pub use problem::{PROBLEMS_MAX, Problem, Problems};
+pub use environment::Environment;
+pub use problem::{Origin, PROBLEMS_MAX, Problem, Problems};
 pub use runtime::{Advertise, Detection, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel};
+
+use layers::{Flag, Layers};
 
 /// Where an installed package keeps its configuration.
 pub const SYSTEM_DIRECTORY: &str = "/etc/astromesh";
 
 /// Where a checkout keeps its configuration, seen from the working directory.
 const LOCAL_DIRECTORY: &str = "./config";
-
-/// The environment variable that names a configuration directory.
-const CONFIG_DIR_VARIABLE: &str = "ASTROMESH_CONFIG_DIR";
-
-/// The environment variable that names the data directory.
-const DATA_DIR_VARIABLE: &str = "ASTROMESH_DATA_DIR";
 
 /// What the flags say; each wins over file and environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,56 +54,68 @@ pub struct Overrides {
     pub workers: Option<Workers>,
 }
 
+impl Overrides {
+    /// The flags that are given, with the keys that they set.
+    fn flags(&self) -> impl Iterator<Item = Flag> {
+        let workers = |workers| match workers {
+            Workers::Auto => "auto".into(),
+            Workers::Threads(number) => number.get().into(),
+        };
+        let level = |level: LogLevel| level.name().into();
+        let flags: [(&str, &str, Option<Value>); 4] = [
+            ("--host", "spec.api.host", self.host.map(|host| host.to_string().into())),
+            ("--port", "spec.api.port", self.port.map(Value::from)),
+            ("--log-level", "spec.log_level", self.log_level.map(level)),
+            ("--workers", "spec.api.workers", self.workers.map(workers)),
+        ];
+        flags.into_iter().filter_map(|(flag, path, value)| Some((flag, path, value?)))
+    }
+}
+
 /// Finds, reads and checks the configuration.
 ///
-/// `environment` looks up a variable: `|name| std::env::var(name).ok()` in a program. Empty
-/// variables count as unset. The directory is `--config`, else the first of
-/// `$ASTROMESH_CONFIG_DIR`, `/etc/astromesh` and `./config` that holds a `runtime.yaml`. Blocks
-/// while it reads one file of at most 1 MiB.
+/// The directory is `--config`, else the first of `$ASTROMESH_CONFIG_DIR`, `/etc/astromesh` and
+/// `./config` that holds a `runtime.yaml`. Blocks while it reads one file of at most 1 MiB.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the file. Nothing has been changed.
-pub fn load(
-    overrides: &Overrides,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Runtime, Problems> {
-    let dir = search::find_directory(overrides.config.as_deref(), &places(&environment))?;
+/// Everything that is wrong: the file in the order of its lines, then the variables. Nothing has
+/// been changed.
+pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Runtime, Problems> {
+    let dir = search::find_directory(overrides.config.as_deref(), &places(environment))?;
     let file = dir.join(search::FILE_NAME);
     let text = search::read_text(&file)?;
     let document = yaml::Document::parse(&text).map_err(|error| unreadable(&file, &error))?;
-    runtime::build(file, dir, &document, overrides, path_in(&environment, DATA_DIR_VARIABLE))
+    let (layers, gathered) = Layers::read(file, dir, document, environment, overrides.flags());
+    let mut runtime = runtime::build(&layers, gathered)?;
+    runtime.warnings.extend(environment.warnings());
+    Ok(runtime)
 }
 
 /// The directory that [`load`] takes when none is named; `None` when no place holds a
 /// `runtime.yaml`.
 #[must_use]
-pub fn find(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    search::find_directory(None, &places(&environment)).ok()
+pub fn find(environment: &Environment) -> Option<PathBuf> {
+    search::find_directory(None, &places(environment)).ok()
 }
 
 /// What holds where nothing is configured, for those who need no file.
 #[must_use]
 pub fn defaults() -> Runtime {
     let document = yaml::Document::parse("").expect("an empty text is sound YAML");
-    runtime::build(PathBuf::new(), PathBuf::new(), &document, &Overrides::default(), None)
-        .expect("the defaults have no problem")
+    let nothing = Environment::default();
+    let (layers, gathered) = Layers::read(PathBuf::new(), PathBuf::new(), document, &nothing, []);
+    runtime::build(&layers, gathered).expect("the defaults have no problem")
 }
 
 /// Where a `runtime.yaml` is looked for, in this order.
-fn places(environment: &impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+fn places(environment: &Environment) -> Vec<PathBuf> {
     let system = [SYSTEM_DIRECTORY.into(), LOCAL_DIRECTORY.into()];
-    path_in(environment, CONFIG_DIR_VARIABLE).into_iter().chain(system).collect()
-}
-
-/// The path in an environment variable; an empty one counts as unset.
-fn path_in(environment: &impl Fn(&str) -> Option<String>, name: &str) -> Option<PathBuf> {
-    environment(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    environment.path(environment::CONFIG_DIR).into_iter().chain(system).collect()
 }
 
 fn unreadable(file: &Path, error: &yaml::YamlError) -> Problem {
     Problem {
-        file: file.to_owned(),
-        line: error.line,
+        origin: Origin::File { path: file.to_owned(), line: error.line },
         key: String::new(),
         value: None,
         what: format!("cannot be read as YAML: {}", error.message),

@@ -1,9 +1,14 @@
 //! What is wrong with the configuration, said so that it can be mended at once.
 //!
-//! Owns the shape and the text of a problem. Refuses to decide what is one.
+//! Owns the shape and the text of a problem, and of where a value came from. Refuses to decide what
+//! is a problem.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::secret::{BLANK, is_secret, without_secrets};
 
 /// The most problems kept; whoever has more has the wrong file.
 pub const PROBLEMS_MAX: usize = 100;
@@ -11,14 +16,60 @@ pub const PROBLEMS_MAX: usize = 100;
 /// The longest piece of a wrong value that is repeated, in characters.
 const VALUE_CHARS_MAX: usize = 80;
 
+/// Where a value came from: the layer that set it, and the place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing set it.
+    Default,
+    /// The file, or the directory that should hold it.
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// Line in the file, counted from 1; `None` when the file as a whole is meant.
+        line: Option<usize>,
+    },
+    /// The environment variable of this name.
+    Variable(String),
+    /// This flag, such as `--port`.
+    Flag(&'static str),
+}
+
+impl Origin {
+    /// A file as a whole.
+    pub(super) fn file(path: &Path) -> Self {
+        Self::File { path: path.to_owned(), line: None }
+    }
+
+    /// The file in the order of its lines, then the layers above it.
+    const fn order(&self) -> (u8, Option<usize>) {
+        match self {
+            Self::Default => (0, None),
+            Self::File { line, .. } => (1, *line),
+            Self::Variable(_) => (2, None),
+            Self::Flag(_) => (3, None),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// `default`, `FILE:LINE`, the name of the variable, or the flag.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line: None } => path.display().fmt(f),
+            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, or the directory that should hold it.
-    pub file: PathBuf,
-    /// Line in the file, counted from 1; `None` when the file as a whole is meant.
-    pub line: Option<usize>,
-    /// Dotted path such as `spec.mesh.seeds[1]`; empty when the file as a whole is meant.
+    /// Where it is.
+    pub origin: Origin,
+    /// Dotted path such as `spec.mesh.seeds[1]`; empty when the file or variable as a whole is meant.
     pub key: String,
     /// What stands there, as JSON; long values are cut.
     pub value: Option<String>,
@@ -29,12 +80,9 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE: KEY: what (got VALUE)`, and the remedy on a second, indented line.
+    /// `ORIGIN: KEY: what (got VALUE)`, and the remedy on a second, indented line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
+        self.origin.fmt(f)?;
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }
@@ -55,7 +103,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// The problems in the order of the file.
+    /// The problems in the order of the file; those of variables follow.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.list
@@ -102,19 +150,22 @@ impl Gathered {
         }
     }
 
-    /// The problems in the order of their lines; `Ok` when there are none.
+    /// The problems in their order; `Ok` when there are none.
     pub(super) fn into_result(mut self) -> Result<(), Problems> {
         if self.list.is_empty() {
             return Ok(());
         }
-        self.list.sort_by_key(|problem| problem.line);
+        self.list.sort_by_key(|problem| problem.origin.order());
         Err(Problems { list: self.list, omitted: self.omitted })
     }
 }
 
-/// A value as a problem repeats it.
-pub(super) fn shown(value: &serde_json::Value) -> String {
-    let text = value.to_string();
+/// The value at a path as a problem repeats it.
+pub(super) fn shown(path: &str, value: &Value) -> String {
+    if is_secret(path.rsplit('.').next().unwrap_or(path)) {
+        return BLANK.to_owned();
+    }
+    let text = without_secrets(value.clone()).to_string();
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -14,13 +14,13 @@ use astromesh_wire::limits::NAME_BYTES_MAX;
 use serde_json::Value;
 use url::Url;
 
+use super::SYSTEM_DIRECTORY;
 use super::api::{self, Api};
-use super::check::Check;
 use super::kind::{self, Kind};
-use super::problem::Problems;
+use super::layers::Layers;
+use super::problem::{Gathered, Problems};
 use super::schema::{self, PEERS_MAX, SEEDS_MAX, WhenMissing};
-use super::yaml::{self, Document};
-use super::{Overrides, SYSTEM_DIRECTORY};
+use super::yaml;
 
 /// Everything that can be set. All of it needs a restart to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,22 +174,15 @@ impl FromStr for LogLevel {
 /// Used when the host has no name.
 const NODE_NAME_FALLBACK: &str = "astromesh";
 
-/// Checks a document and puts the flags and the environment over it.
-pub(super) fn build(
-    file: PathBuf,
-    dir: PathBuf,
-    document: &Document,
-    overrides: &Overrides,
-    data_dir: Option<PathBuf>,
-) -> Result<Runtime, Problems> {
-    let mut check = Check::run(&file, document);
-    check_timeouts(&mut check);
-    check_floor(&mut check);
-    api::check_timeouts(&mut check);
-    check.gathered.into_result()?;
+/// Finds the problems between keys, and gives all layers their meaning when there are none at all.
+pub(super) fn build(layers: &Layers, mut gathered: Gathered) -> Result<Runtime, Problems> {
+    check_timeouts(layers, &mut gathered);
+    check_floor(layers, &mut gathered);
+    api::check_timeouts(layers, &mut gathered);
+    gathered.into_result()?;
 
-    let values = Values { document };
-    let api = api::read(&values, overrides);
+    let values = Values { layers };
+    let api = api::read(&values);
     let port = api.port;
     let mesh = values.mesh(SocketAddr::new(api.host, port));
     let peers = values.peers();
@@ -205,25 +198,23 @@ pub(super) fn build(
         ));
     }
     Ok(Runtime {
-        data_dir: data_dir.unwrap_or_else(|| values.data_dir(&dir)),
+        data_dir: values.data_dir(),
         api,
         services: values.services(),
         peers,
         mesh,
-        log_level: overrides
-            .log_level
-            .unwrap_or_else(|| values.read("spec.log_level", kind::log_level)),
+        log_level: values.read("spec.log_level", kind::log_level),
         warnings,
-        file,
-        dir,
+        file: layers.file.clone(),
+        dir: layers.dir.clone(),
     })
 }
 
 /// `dead_timeout` must be longer than `failure_timeout`, whichever of them was given.
-fn check_timeouts(check: &mut Check<'_>) {
+fn check_timeouts(layers: &Layers, gathered: &mut Gathered) {
     const FAILURE: &str = "spec.mesh.failure_timeout";
     const DEAD: &str = "spec.mesh.dead_timeout";
-    let values = Values { document: check.document };
+    let values = Values { layers };
     let (Some(failure), Some(dead)) =
         (values.seconds_if_sound(FAILURE), values.seconds_if_sound(DEAD))
     else {
@@ -235,20 +226,20 @@ fn check_timeouts(check: &mut Check<'_>) {
     let (failure, dead) = (failure.as_secs_f64(), dead.as_secs_f64());
     let remedy = "a member is suspect before it is dead: raise dead_timeout or lower \
                   failure_timeout";
-    if let Some(value) = check.document.at(DEAD) {
+    if layers.at(DEAD).is_some() {
         let what = format!("must be longer than failure_timeout, {failure} s");
-        check.add(DEAD, Some(value), &what, remedy);
+        layers.add(DEAD, &what, remedy, gathered);
     } else {
         let what = format!("must be shorter than dead_timeout, {dead} s");
-        check.add(FAILURE, check.document.at(FAILURE), &what, remedy);
+        layers.add(FAILURE, &what, remedy, gathered);
     }
 }
 
 /// A floor so long that a death could not be decided in time.
-fn check_floor(check: &mut Check<'_>) {
+fn check_floor(layers: &Layers, gathered: &mut Gathered) {
     const DETECTION: &str = "spec.mesh.detection";
-    let values = Values { document: check.document };
-    let Some(value) = check.document.at(DETECTION) else { return };
+    let values = Values { layers };
+    let Some(value) = layers.at(DETECTION) else { return };
     let (Ok(Detection::Evidence { floor }), Some(dead)) =
         (kind::detection(value), values.seconds_if_sound("spec.mesh.dead_timeout"))
     else {
@@ -260,13 +251,13 @@ fn check_floor(check: &mut Check<'_>) {
             floor.as_secs_f64(),
             dead.as_secs_f64()
         );
-        check.add(DETECTION, Some(value), &what, "lower it, or raise dead_timeout");
+        layers.add(DETECTION, &what, "lower it, or raise dead_timeout", gathered);
     }
 }
 
-/// Reads the keys of a document in which the walk found no problem.
+/// Reads keys of layers in which no problem was found.
 pub(super) struct Values<'a> {
-    pub(super) document: &'a Document,
+    pub(super) layers: &'a Layers,
 }
 
 impl Values<'_> {
@@ -280,7 +271,7 @@ impl Values<'_> {
         path: &str,
         read: impl Fn(&Value) -> Result<T, kind::Fault>,
     ) -> Option<T> {
-        if let Some(value) = self.document.at(path) {
+        if let Some(value) = self.layers.at(path) {
             return read(value).ok();
         }
         match schema::find(path)?.default {
@@ -291,7 +282,7 @@ impl Values<'_> {
 
     /// What a key holds whose default is computed.
     fn given<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> Option<T> {
-        self.document.at(path).and_then(|value| read(value).ok())
+        self.layers.at(path).and_then(|value| read(value).ok())
     }
 
     /// A whole number of the width that its range in the table fits.
@@ -318,14 +309,21 @@ impl Values<'_> {
         })
     }
 
-    fn data_dir(&self, dir: &Path) -> PathBuf {
-        match self
-            .given("spec.data_dir", |value| kind::text(value, 1, usize::MAX).map(PathBuf::from))
-        {
-            Some(path) => dir.join(path),
-            None if dir == Path::new(SYSTEM_DIRECTORY) => PathBuf::from("/var/lib/astromesh"),
-            None => dir.join("data"),
-        }
+    /// A path, if it is given.
+    pub(super) fn path(&self, path: &str) -> Option<PathBuf> {
+        let given = self.given(path, |value| kind::path(value).map(Path::to_owned))?;
+        Some(self.layers.dir.join(given))
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        let dir = self.layers.dir.as_path();
+        self.path("spec.data_dir").unwrap_or_else(|| {
+            if dir == Path::new(SYSTEM_DIRECTORY) {
+                PathBuf::from("/var/lib/astromesh")
+            } else {
+                dir.join("data")
+            }
+        })
     }
 
     fn services(&self) -> Services {
@@ -393,10 +391,10 @@ fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::yaml::Document;
 
     #[test]
     fn lasting_data_of_an_installed_package_is_where_packages_keep_it() {
-        let overrides = Overrides::default();
         for (dir, text, environment, expected) in [
             ("/etc/astromesh", "", None, "/var/lib/astromesh"),
             ("/etc/astromesh/", "", None, "/var/lib/astromesh"),
@@ -404,10 +402,15 @@ mod tests {
             ("/etc/astromesh", "spec: {data_dir: /srv/a}", Some("/srv/b"), "/srv/b"),
             ("./config", "", None, "./config/data"),
         ] {
-            let document = Document::parse(text).unwrap();
-            let file = Path::new(dir).join("runtime.yaml");
-            let environment = environment.map(PathBuf::from);
-            let runtime = build(file, dir.into(), &document, &overrides, environment).unwrap();
+            let environment = environment.map(|path| ("ASTROMESH_DATA_DIR", path));
+            let (layers, gathered) = Layers::read(
+                Path::new(dir).join("runtime.yaml"),
+                dir.into(),
+                Document::parse(text).unwrap(),
+                &environment.into_iter().collect(),
+                [],
+            );
+            let runtime = build(&layers, gathered).unwrap();
             assert_eq!(runtime.data_dir, Path::new(expected), "{dir} {text}");
         }
     }

@@ -6,6 +6,7 @@
 
 use astromesh_wire::limits::{CLUSTER_BYTES_MAX, NAME_BYTES_MAX};
 
+use super::environment::variable;
 use super::kind::Kind;
 
 /// One key.
@@ -54,13 +55,12 @@ pub(super) const KEYS: &[Key] = &[
     key("spec", Kind::Section, Is("{}"), "Everything below."),
     key(
         "spec.data_dir",
-        Kind::Text { min: 1, max: 4_096 },
+        Kind::Path,
         Computed(
             "`/var/lib/astromesh` when the configuration directory is `/etc/astromesh`, \
                   else `data` in the configuration directory",
         ),
-        "Where the node keeps its identity and other lasting data. A relative path starts at the \
-         configuration directory. `ASTROMESH_DATA_DIR` wins.",
+        "Where the node keeps its identity and other lasting data.",
     ),
     key(
         "spec.log_level",
@@ -317,7 +317,8 @@ pub(super) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
 /// The table as Markdown, one row for each key: the reference in `docs/configuration.md`.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = "| Key | Value | Default | Meaning |\n|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| Key | Variable | Value | Default | Meaning |\n|---|---|---|---|---|\n".to_owned();
     for key in KEYS {
         let default = match key.default {
             _ if key.kind == Kind::Section => "",
@@ -325,11 +326,17 @@ pub fn reference() -> String {
             Computed(words) => words,
             Required => "required",
         };
-        let row =
-            format!("| `{}` | {} | {default} | {} |\n", key.path, key.kind.describe(), key.doc);
+        let variable = variable(key).map_or_else(String::new, |name| format!("`{name}`"));
+        let value = key.kind.describe();
+        let row = format!("| `{}` | {variable} | {value} | {default} | {} |\n", key.path, key.doc);
         text.push_str(&row);
     }
     text
+}
+
+/// The variable of every key that has one.
+pub fn variables() -> impl Iterator<Item = String> {
+    KEYS.iter().filter_map(variable)
 }
 
 /// The path of every key, `[]` standing for any item of a list.

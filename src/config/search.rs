@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::problem::{Problem, Problems};
+use super::problem::{Origin, Problem, Problems};
 use super::yaml::TEXT_BYTES_MAX;
 
 /// The name of the file in the configuration directory.
@@ -59,8 +59,7 @@ pub(super) fn read_text(file: &Path) -> Result<String, Problems> {
 
 fn problem(file: &Path, what: &str, remedy: &str) -> Problems {
     Problems::from(Problem {
-        file: file.to_owned(),
-        line: None,
+        origin: Origin::file(file),
         key: String::new(),
         value: None,
         what: what.to_owned(),

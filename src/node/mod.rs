@@ -18,7 +18,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::config::{self, LogLevel, Overrides, Runtime, Workers};
+use crate::config::{self, Environment, LogLevel, Overrides, Runtime, Workers};
 use crate::telemetry::logging;
 use parts::Parts;
 
@@ -54,7 +54,7 @@ pub fn main(args: Args) -> ExitCode {
     drop(rustls::crypto::ring::default_provider().install_default());
     let Args { config, host, port, log_level, workers } = args;
     let overrides = Overrides { config, host, port, log_level, workers };
-    let config = match config::load(&overrides, |name| std::env::var(name).ok()) {
+    let config = match config::load(&overrides, &Environment::of_this_process()) {
         Ok(config) => config,
         Err(problems) => {
             logging::start("info");

@@ -307,5 +307,9 @@ fn runtime(number: u8, plan: &Plan) -> config::Runtime {
     );
     std::fs::write(directory.path().join("runtime.yaml"), text).unwrap();
     let config = Some(directory.path().to_owned());
-    config::load(&config::Overrides { config, ..config::Overrides::default() }, |_| None).unwrap()
+    config::load(
+        &config::Overrides { config, ..config::Overrides::default() },
+        &config::Environment::default(),
+    )
+    .unwrap()
 }

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::prompt::Prompt;
 use super::providers::Providers;
 use super::{CONCURRENT_MAX, UpstreamUrl};
-use crate::config::yaml;
-use section::{Path, Problems, SECRET_KEYS, Section};
+use crate::config::{secret, yaml};
+use section::{Path, Problems, Section};
 
 pub(in crate::agent) use model::Candidate;
 pub(in crate::agent) use provider::{Provider, read as read_providers};
@@ -125,7 +125,7 @@ pub(in crate::agent) fn read(file: &str, text: &str, providers: &Providers) -> R
         (Some(problems), _) => Err(problems),
         (None, None) => unreachable!("a file without an agent has a problem"),
     };
-    reading.document = Some(without_secrets(document.value().clone()));
+    reading.document = Some(secret::without_secrets(document.value().clone()));
     reading
 }
 
@@ -295,26 +295,4 @@ fn read_orchestration(spec: &Section<'_>, problems: &mut Problems<'_>) -> u64 {
     orchestration
         .integer("max_iterations", (1, ITERATIONS_MAX), problems)
         .unwrap_or(ITERATIONS_DEFAULT)
-}
-
-/// The document as it may be shown: a file may hold keys, its readers should not.
-fn without_secrets(mut value: Value) -> Value {
-    match &mut value {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                if SECRET_KEYS.contains(&key.as_str()) && value.is_string() {
-                    *value = "***".into();
-                } else {
-                    *value = without_secrets(value.take());
-                }
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                *item = without_secrets(item.take());
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-    value
 }

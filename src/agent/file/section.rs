@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::config::secret;
 use crate::config::yaml::Document;
 
 /// How many problems of one file are told; the rest is counted.
@@ -11,10 +12,6 @@ const PROBLEMS_MAX: usize = 50;
 
 /// How much of a wrong value is shown, in characters.
 const VALUE_CHARS_MAX: usize = 60;
-
-/// Keys whose values are secrets: never shown in a message, a log or an answer.
-pub(super) const SECRET_KEYS: &[&str] =
-    &["api_key", "access_token", "app_secret", "verify_token", "password", "secret", "token"];
 
 /// What is wrong with one file.
 #[derive(Debug)]
@@ -73,8 +70,8 @@ impl Path {
     }
 
     fn show(&self, value: &Value) -> String {
-        if SECRET_KEYS.contains(&self.key.as_str()) {
-            return "***".to_owned();
+        if secret::is_secret(&self.key) {
+            return secret::BLANK.to_owned();
         }
         let text = value.to_string();
         match text.char_indices().nth(VALUE_CHARS_MAX) {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Output, Stream, Tone};
-use crate::config::{self, Overrides, Runtime};
+use crate::config::{self, Environment, Overrides, Runtime};
 use crate::gossip::settings;
 
 pub(in crate::cli) use flags::Args;
@@ -75,12 +75,12 @@ fn told(args: &Args) -> Result<Told, Failure> {
 
 /// What a daemon started here would read; the defaults where it would find nothing.
 fn runtime(named: Option<PathBuf>) -> Result<Runtime, Failure> {
-    let environment = |name: &str| std::env::var(name).ok();
-    let Some(directory) = named.or_else(|| config::find(environment)) else {
+    let environment = Environment::of_this_process();
+    let Some(directory) = named.or_else(|| config::find(&environment)) else {
         return Ok(config::defaults());
     };
     let overrides = Overrides { config: Some(directory), ..Overrides::default() };
-    config::load(&overrides, environment).map_err(|problems| Failure::Configuration { problems })
+    config::load(&overrides, &environment).map_err(|problems| Failure::Configuration { problems })
 }
 
 /// One step for each phase of each run; unseen where stderr is no terminal.

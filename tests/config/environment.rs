@@ -1,0 +1,218 @@
+//! The layer of environment variables: what each key's variable sets, and what is said of wrong ones.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use astromesh::config::{Environment, Overrides, Problems, Runtime, load, schema};
+
+use crate::{directory, flags};
+
+fn load_with(file: &str, variables: &[(&str, &str)]) -> Result<Runtime, Problems> {
+    let directory = directory(file);
+    load(&flags(directory.path()), &variables.iter().copied().collect())
+}
+
+/// What is said about variables, the file being empty.
+fn said(variables: &[(&str, &str)]) -> Vec<String> {
+    let problems = load_with("", variables).unwrap_err();
+    problems.list().iter().map(ToString::to_string).collect()
+}
+
+/// Variable, its text, and the same in a file.
+const ALL: &[(&str, &str, &str)] = &[
+    ("ASTROMESH_DATA_DIR", "/srv/mesh", "data_dir: /srv/mesh"),
+    ("ASTROMESH_LOG_LEVEL", "WARNING", "log_level: warning"),
+    ("ASTROMESH_API_HOST", "::1", "api: {host: '::1'}"),
+    ("ASTROMESH_API_PORT", "9000", "api: {port: 9000}"),
+    ("ASTROMESH_API_BODY_BYTES_MAX", "2048", "api: {body_bytes_max: 2048}"),
+    ("ASTROMESH_API_MAX_CONCURRENT", "8", "api: {max_concurrent: 8}"),
+    ("ASTROMESH_API_QUEUE_MAX", "16", "api: {queue_max: 16}"),
+    ("ASTROMESH_API_QUEUE_TIMEOUT", "2.5", "api: {queue_timeout: 2.5}"),
+    ("ASTROMESH_API_CONNECT_TIMEOUT", "0.25", "api: {connect_timeout: 0.25}"),
+    ("ASTROMESH_API_FIRST_BYTE_TIMEOUT", "0", "api: {first_byte_timeout: 0}"),
+    ("ASTROMESH_API_IDLE_TIMEOUT", "7", "api: {idle_timeout: 7}"),
+    ("ASTROMESH_API_TOTAL_TIMEOUT", "90", "api: {total_timeout: 90}"),
+    ("ASTROMESH_API_WORKERS", "auto", "api: {workers: auto}"),
+    ("ASTROMESH_API_ACCESS_LOG", "false", "api: {access_log: false}"),
+    ("ASTROMESH_SERVICES_API", "false", "services: {api: false}"),
+    ("ASTROMESH_SERVICES_AGENTS", "false", "services: {agents: false}"),
+    ("ASTROMESH_SERVICES_INFERENCE", "false", "services: {inference: false}"),
+    ("ASTROMESH_SERVICES_MEMORY", "false", "services: {memory: false}"),
+    ("ASTROMESH_SERVICES_TOOLS", "false", "services: {tools: false}"),
+    ("ASTROMESH_SERVICES_CHANNELS", "false", "services: {channels: false}"),
+    ("ASTROMESH_SERVICES_RAG", "false", "services: {rag: false}"),
+    ("ASTROMESH_SERVICES_OBSERVABILITY", "false", "services: {observability: false}"),
+    (
+        "ASTROMESH_PEERS",
+        r#"[{"name": "a", "url": "http://a/", "services": ["rag"]}]"#,
+        "peers: [{name: a, url: 'http://a', services: [rag]}]",
+    ),
+    ("ASTROMESH_MESH_ENABLED", "true", "mesh: {enabled: true}"),
+    ("ASTROMESH_MESH_NODE_NAME", "7", "mesh: {node_name: '7'}"),
+    ("ASTROMESH_MESH_CLUSTER", "true", "mesh: {cluster: 'true'}"),
+    ("ASTROMESH_MESH_BIND", "[::]:7000", "mesh: {bind: '[::]:7000'}"),
+    ("ASTROMESH_MESH_ADVERTISE", "node-1:7001", "mesh: {advertise: 'node-1:7001'}"),
+    (
+        "ASTROMESH_MESH_SEEDS",
+        " http://a:1, http://b:2/ ,",
+        "mesh: {seeds: ['http://a:1', 'http://b:2']}",
+    ),
+    ("ASTROMESH_MESH_HEARTBEAT_INTERVAL", "1.5", "mesh: {heartbeat_interval: 1.5}"),
+    ("ASTROMESH_MESH_GOSSIP_INTERVAL", "0.25", "mesh: {gossip_interval: 0.25}"),
+    ("ASTROMESH_MESH_GOSSIP_FANOUT", "4", "mesh: {gossip_fanout: 4}"),
+    ("ASTROMESH_MESH_DETECTION", "patient", "mesh: {detection: patient}"),
+    ("ASTROMESH_MESH_FAILURE_TIMEOUT", "16", "mesh: {failure_timeout: 16}"),
+    ("ASTROMESH_MESH_DEAD_TIMEOUT", "31", "mesh: {dead_timeout: 31}"),
+];
+
+/// Keys whose values are checked, but reach no setting yet.
+const WITHOUT_EFFECT: [&str; 4] = [
+    "ASTROMESH_DEFAULTS_ORCHESTRATION_PATTERN",
+    "ASTROMESH_DEFAULTS_ORCHESTRATION_MAX_ITERATIONS",
+    "ASTROMESH_OBSERVABILITY_OTLP_ENABLED",
+    "ASTROMESH_OBSERVABILITY_OTLP_ENDPOINT",
+];
+
+#[test]
+fn each_variable_sets_what_its_key_sets() {
+    let directory = directory("");
+    let load_here = |file: &str, environment: &Environment| {
+        std::fs::write(directory.path().join("runtime.yaml"), file).unwrap();
+        load(&flags(directory.path()), environment).unwrap()
+    };
+    let defaults = load_here("", &Environment::default());
+    for (name, text, file) in ALL {
+        let by_file = load_here(&format!("spec: {{{file}}}"), &Environment::default());
+        let by_variable = load_here("", &[(*name, *text)].into_iter().collect());
+        assert_eq!(by_variable, by_file, "{name}");
+        assert_ne!(by_variable, defaults, "{name} sets the default");
+    }
+    let covered: BTreeSet<_> = ALL.iter().map(|(name, ..)| *name).chain(WITHOUT_EFFECT).collect();
+    let names: Vec<_> = schema::variables().collect();
+    assert_eq!(covered, names.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn the_environment_stands_between_file_and_flags() {
+    let directory = directory("spec: {api: {port: 9000, workers: 2}, mesh: {seeds: ['http://a']}}");
+    let variables = [
+        ("ASTROMESH_API_PORT", "9001"),
+        ("ASTROMESH_API_WORKERS", "3"),
+        ("ASTROMESH_MESH_SEEDS", "[]"),
+    ];
+    let overrides = Overrides { port: Some(9002), ..flags(directory.path()) };
+    let runtime = load(&overrides, &variables.into_iter().collect()).unwrap();
+    assert_eq!((runtime.api.port, runtime.mesh.bind.port()), (9002, 9002));
+    assert_eq!(runtime.api.workers.threads(), 3);
+    assert_eq!(runtime.mesh.seeds, []);
+}
+
+#[test]
+fn sections_without_content_take_variables() {
+    let runtime = load_with("spec:\n  api:\n", &[("ASTROMESH_API_PORT", "9001")]).unwrap();
+    assert_eq!(runtime.api.port, 9001);
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
+    for (name, text, expected) in [
+        (
+            "ASTROMESH_API_PORT",
+            "70000",
+            "spec.api.port: is out of range 1 to 65535 (got 70000)\n    \
+             write a whole number from 1 to 65535, without quotes",
+        ),
+        (
+            "ASTROMESH_API_PORT",
+            "80 00",
+            "spec.api.port: must be a whole number (got \"80 00\")\n    \
+             write a whole number from 1 to 65535, without quotes",
+        ),
+        (
+            "ASTROMESH_MESH_ENABLED",
+            "yes",
+            "spec.mesh.enabled: must be true or false (got \"yes\")\n    \
+             write true, without quotes",
+        ),
+        (
+            "ASTROMESH_MESH_SEEDS",
+            "http://a:1,b:2",
+            "spec.mesh.seeds[1]: is no http or https URL (got \"b:2\")\n    write http://b:2",
+        ),
+        (
+            "ASTROMESH_PEERS",
+            "[{name: a}]",
+            "spec.peers[0].url: is missing\n    add `url:` to this item",
+        ),
+        (
+            "ASTROMESH_PEERS",
+            "[{name: a",
+            "spec.peers: cannot be read as YAML: while parsing a flow mapping, did not find expected ',' or \
+             '}' (got \"[{name: a\")\n    write it as in the file, a list as [a, b] or as JSON",
+        ),
+        (
+            "ASTROMESH_LOG_LEVEL",
+            "loud",
+            "spec.log_level: is no log level (got \"loud\")\n    \
+             write debug, info, warning or error",
+        ),
+    ] {
+        assert_eq!(said(&[(name, text)]), [format!("{name}: {expected}")]);
+    }
+}
+
+#[test]
+fn problems_of_all_layers_are_named_together() {
+    let file = "spec:\n  api:\n    prot: 1\n  mesh: {failure_timeout: 40}\n";
+    let variables = [("ASTROMESH_MESH_DEAD_TIMEOUT", "35"), ("ASTROMESH_API_HOST", "localhost")];
+    let problems = load_with(file, &variables).unwrap_err();
+    let said: Vec<_> =
+        problems.list().iter().map(|problem| format!("{} {}", problem.key, problem.what)).collect();
+    assert_eq!(
+        said,
+        [
+            "spec.api.prot unknown key",
+            "spec.api.host must be an IP address",
+            "spec.mesh.dead_timeout must be longer than failure_timeout, 40 s",
+        ]
+    );
+    let last = problems.list()[2].to_string();
+    assert!(last.starts_with("ASTROMESH_MESH_DEAD_TIMEOUT: spec.mesh.dead_timeout: "), "{last}");
+}
+
+#[test]
+fn a_wrong_value_in_the_file_is_found_behind_a_variable() {
+    let problems =
+        load_with("spec: {api: {port: 0}}", &[("ASTROMESH_API_PORT", "9000")]).unwrap_err();
+    assert_eq!(problems.list().len(), 1);
+    assert_eq!(problems.list()[0].what, "is out of range 1 to 65535");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    let directory = directory("");
+    let name = "ASTROMESH_MESH_NODE_NAME".to_owned();
+    let environment = [(name, OsString::from_vec(vec![b'a', 0xff]))].into_iter().collect();
+    let problems = load(&flags(directory.path()), &environment).unwrap_err();
+    assert_eq!(problems.list()[0].what, "is not UTF-8");
+}
+
+#[test]
+fn a_relative_path_in_a_variable_starts_at_the_working_directory() {
+    let runtime = load_with("", &[("ASTROMESH_DATA_DIR", "lasting")]).unwrap();
+    assert_eq!(runtime.data_dir, std::env::current_dir().unwrap().join(Path::new("lasting")));
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_warned_about() {
+    let variables = [("ASTROMESH_API_PROT", "1"), ("ASTROMESH_MESH_BIND_PORT", "2")];
+    assert_eq!(
+        load_with("", &variables).unwrap().warnings,
+        [
+            "ASTROMESH_API_PROT sets nothing: did you mean ASTROMESH_API_PORT?",
+            "ASTROMESH_MESH_BIND_PORT sets nothing: use ASTROMESH_API_PORT, which gossip shares",
+        ]
+    );
+}
