@@ -19,3 +19,4 @@ pub mod types;
 
 pub use offer::{CONCURRENT_MAX, Offer, UpstreamUrl};
 pub use registry::{FILES_MAX, Registry, RunError};
+pub use tools::BuiltinTools;

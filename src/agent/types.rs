@@ -186,3 +186,37 @@ pub struct ProviderSummary {
     /// Names of the agents of the node that refer to it, drafts left out.
     pub used_by: Vec<String>,
 }
+
+/// A tool as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolEntry {
+    /// What agents call it.
+    pub name: String,
+    /// What it does, for a model.
+    pub description: String,
+    /// Always `builtin`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// A tool as it is described to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolSchema {
+    /// What agents call it.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}
+
+/// What a tool that was tried came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolAnswer {
+    /// Its name.
+    pub tool: String,
+    /// What a model would see: `{"success", "data", "metadata", "error"}`.
+    pub result: Value,
+    /// `ok` or `failed`.
+    pub status: String,
+}

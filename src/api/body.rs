@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
+use axum::http::header::ORIGIN;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,20 @@ const BODY_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
 /// The longest body in bytes; rides on each request, so that every handler keeps to it.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);
+
+/// Refuses what a page in a browser sends: browsers name the origin in each request of a page from
+/// elsewhere that may change something; nodes and tools have none. Without this check any page could
+/// take the node of whoever looks at it out of its mesh.
+///
+/// # Errors
+/// The request has an origin.
+pub fn refuse_pages(request: &Request) -> Result<(), ApiError> {
+    if request.headers().contains_key(ORIGIN) {
+        let detail = "Pages in a browser may not call this route";
+        return Err(ApiError::new(Code::CrossOrigin, detail));
+    }
+    Ok(())
+}
 
 /// Reads the whole body.
 ///

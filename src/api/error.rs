@@ -77,6 +77,12 @@ pub enum Code {
     NodeAmbiguous,
     /// As many listen to events as may.
     TooManyListeners,
+    /// There is no such tool.
+    ToolNotFound,
+    /// The tools are off on this node.
+    ToolsOff,
+    /// As many tools are being tried as may.
+    ToolsBusy,
     /// A defect of the node, or a run that failed for another reason than its model.
     Internal,
     /// The model failed; the code is that of the model.
@@ -85,7 +91,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -118,6 +124,9 @@ impl Code {
         Self::NodeNotFound,
         Self::NodeAmbiguous,
         Self::TooManyListeners,
+        Self::ToolNotFound,
+        Self::ToolsOff,
+        Self::ToolsBusy,
         Self::Internal,
     ];
 
@@ -157,6 +166,9 @@ impl Code {
             Self::NodeNotFound => "node_not_found",
             Self::NodeAmbiguous => "node_ambiguous",
             Self::TooManyListeners => "too_many_listeners",
+            Self::ToolNotFound => "tool_not_found",
+            Self::ToolsOff => "tools_off",
+            Self::ToolsBusy => "tools_busy",
             Self::Internal => "internal",
             Self::Model(code) => code,
         }
@@ -167,7 +179,9 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BodyUnreadable | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::AgentNotFound | Self::NodeNotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::AgentNotFound | Self::NodeNotFound | Self::ToolNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -192,6 +206,8 @@ impl Code {
             | Self::QueueTimeout
             | Self::Draining
             | Self::TooManyListeners
+            | Self::ToolsOff
+            | Self::ToolsBusy
             | Self::MeshDisabled
             | Self::MeshLeft => StatusCode::SERVICE_UNAVAILABLE,
         }

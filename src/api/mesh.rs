@@ -7,7 +7,6 @@
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::ORIGIN;
 use axum::routing::{get, post};
 use serde_json::json;
 
@@ -161,12 +160,7 @@ fn ok() -> Json<StatusOk> {
 
 /// The body of a request that may change the mesh.
 async fn read<T: serde::de::DeserializeOwned>(mut request: Request) -> Result<T, ApiError> {
-    // Browsers add this to every POST of a page from elsewhere; nodes and tools have no origin.
-    // Without this check any page could take the node of whoever looks at it out of its mesh.
-    if request.headers().contains_key(ORIGIN) {
-        let detail = "Pages in a browser may not call this route";
-        return Err(ApiError::new(Code::CrossOrigin, detail));
-    }
+    body::refuse_pages(&request)?;
     request.extensions_mut().insert(BodyLimit(MESH_BODY_BYTES_MAX));
     body::parse(&body::read(request).await?)
 }

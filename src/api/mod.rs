@@ -4,7 +4,7 @@
 //!
 //! * [`app`]: what the handlers share
 //! * [`routes`]: all routes, and how they are put together with those of other modules
-//! * [`agents`], [`mesh`], [`metrics`], [`observe`] and [`system`]: the handlers
+//! * [`agents`], [`mesh`], [`metrics`], [`observe`], [`system`] and [`tools`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
 //! * [`frame`]: what happens around each request: its id, panics, the log line
@@ -22,6 +22,7 @@ pub mod observe;
 pub mod routes;
 pub mod server;
 pub mod system;
+pub mod tools;
 pub mod types;
 
 pub use app::{Agents, App};

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::agent::types::{
-    AgentStatus, AgentSummary, ProviderList, ProviderSummary, RunRequest, RunResponse,
+    AgentStatus, AgentSummary, ProviderList, ProviderSummary, RunRequest, RunResponse, ToolAnswer,
+    ToolEntry, ToolSchema,
 };
 
 /// The body of every error: `{"detail", "code", "request_id"}`.
@@ -44,6 +45,34 @@ pub struct AgentEntry {
     /// Ours: names of the nodes in the mesh that run it and are alive or suspect.
     #[serde(default)]
     pub nodes: Vec<String>,
+}
+
+/// `GET /v1/tools`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolList {
+    /// The built-in tools.
+    pub tools: Vec<ToolEntry>,
+    /// How many.
+    pub count: usize,
+}
+
+/// `GET /v1/tools/builtin`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuiltinToolList {
+    /// The built-in tools with the schemas of their arguments.
+    pub tools: Vec<ToolSchema>,
+    /// How many.
+    pub count: usize,
+}
+
+/// `POST /v1/tools/execute`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolRequest {
+    /// The tool.
+    pub tool_name: String,
+    /// Its arguments; none if missing.
+    #[serde(default)]
+    pub arguments: Option<serde_json::Value>,
 }
 
 /// A node, as in `GET /v1/mesh/state` and in the bodies of join, heartbeat and gossip.

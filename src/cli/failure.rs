@@ -43,6 +43,9 @@ pub(super) enum Failure {
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// What failed is in the answer that was printed.
+    #[error("failed")]
+    Told,
     /// Whoever read our output has read enough; nothing went wrong.
     #[error("output closed")]
     OutputClosed,
@@ -60,7 +63,8 @@ impl Failure {
             | Self::StreamEnded { .. }
             | Self::LeaveNotConfirmed { .. }
             | Self::Local { .. }
-            | Self::Demo { .. } => 1,
+            | Self::Demo { .. }
+            | Self::Told => 1,
             Self::Usage { .. } => 2,
             Self::Unreachable { .. } => 3,
             Self::Configuration { .. } => 64,
@@ -93,6 +97,7 @@ impl Failure {
             | Self::Local { .. }
             | Self::Demo { .. }
             | Self::Interrupted
+            | Self::Told
             | Self::OutputClosed => String::new(),
         }
     }
@@ -111,6 +116,7 @@ impl Failure {
             Self::Local { .. } => "local",
             Self::Demo { .. } => "demo",
             Self::Interrupted => "interrupted",
+            Self::Told => "failed",
             Self::OutputClosed => "output_closed",
         };
         json!({"detail": self.to_string(), "code": code, "request_id": null})
@@ -126,6 +132,9 @@ fn refusal_hint(url: &str, status: u16, body: &Value) -> String {
         return "`astromeshctl mesh nodes` shows the members".to_owned();
     }
     let is_off = !matches!(code, "too_many_listeners" | "mesh_left");
+    if code == "tool_not_found" {
+        return "`astromeshctl tools list` shows the tools".to_owned();
+    }
     if url.contains("/v1/mesh/") && status == 503 && is_off {
         return "the mesh is switched on by `spec.mesh.enabled: true` in runtime.yaml".to_owned();
     }

@@ -5,18 +5,21 @@
 //! guess what a daemon did: what it claims, a daemon has confirmed. The one exception is the
 //! `daemon` command, which hands its arguments to [`crate::node`] and becomes a daemon itself.
 
+mod about;
 mod agents;
 mod bar;
 mod client;
 mod daemon;
 mod demo;
 mod failure;
+mod input;
 mod json;
 mod mesh;
 mod output;
 mod providers;
 mod run;
 mod status;
+mod tools;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,7 +78,7 @@ struct Global {
     )]
     url: Url,
 
-    /// How long to wait for an answer [default: 60 for run, else 5]
+    /// How long to wait for an answer [default: 60 for run, 40 for tools test, else 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }
@@ -90,11 +93,23 @@ enum Command {
     /// Look at the agents
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Show which services of the daemon's node are on
+    #[command(after_help = about::SERVICES_EXAMPLES)]
+    Services,
+    /// Look at the static peers
+    #[command(subcommand)]
+    Peers(about::Peers),
     /// Look at the providers of models
     #[command(subcommand)]
     Providers(providers::Command),
+    /// Look at the tools, or try one
+    #[command(subcommand)]
+    Tools(tools::Command),
     /// Run an agent and print its answer
     Run(run::Args),
+    /// Show the versions of this command and of the daemon
+    #[command(after_help = about::VERSION_EXAMPLES)]
+    Version,
     /// Watch a mesh of four nodes work, lose one and go on
     Demo(demo::Args),
     /// Be a daemon: the same as astromeshd
@@ -146,7 +161,11 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Status => status::run(global, output).await,
         Command::Mesh(command) => mesh::run(global, output, &command).await,
         Command::Agents(command) => agents::run(global, output, &command).await,
+        Command::Services => about::services(global, output).await,
+        Command::Peers(command) => about::peers(global, output, &command).await,
+        Command::Version => about::version(global, output).await,
         Command::Providers(command) => providers::run(global, output, &command).await,
+        Command::Tools(command) => tools::run(global, output, &command).await,
         Command::Run(args) => run::run(global, output, &args).await,
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),

@@ -138,7 +138,7 @@ impl Output {
 
     /// Says on stderr what went wrong and what to try next.
     pub(super) fn failure(&self, failure: &Failure) {
-        if matches!(failure, Failure::OutputClosed) {
+        if matches!(failure, Failure::OutputClosed | Failure::Told) {
             return;
         }
         let text = match self.format {
@@ -164,6 +164,16 @@ impl Output {
     /// Text from elsewhere, safe for the stream: a terminal obeys no control characters in it.
     pub(super) fn printable(&self, stream: Stream, text: &str) -> String {
         if self.is_terminal(stream) { harmless(text) } else { text.to_owned() }
+    }
+
+    /// Lines of a label and what it says, with the labels in a column.
+    pub(super) fn rows(&self, stream: Stream, rows: &[(&str, String)]) -> String {
+        let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0) + 1;
+        let lines = rows.iter().map(|(label, value)| {
+            let label = self.paint(stream, Tone::Strong, &format!("{label:<width$}"));
+            format!("{label} {value}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// An empty table with these columns, as wide as the terminal.

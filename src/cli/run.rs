@@ -8,6 +8,7 @@ use crate::api::types::{RunRequest, RunResponse};
 use super::Global;
 use super::client::Client;
 use super::failure::Failure;
+use super::input;
 use super::output::{Fit, Format, Output, Stream, Tone};
 
 const EXAMPLES: &str = "\
@@ -15,6 +16,7 @@ Examples:
   astromeshctl run echo \"hello\"
   git diff | astromeshctl run reviewer
   astromeshctl run echo --session ops --timeout 300 \"a long question\"
+  astromeshctl run assistant --context '{\"user\": \"Ada\"}' \"who am I?\"
 
 The answer goes to stdout; the trace, the tokens and the models used go to stderr.";
 
@@ -30,6 +32,10 @@ pub(super) struct Args {
     /// The conversation that the run belongs to
     #[arg(long, value_name = "ID", default_value = "default")]
     session: String,
+
+    /// Variables for the agent's system prompt: a JSON object, or the name of a file that holds one
+    #[arg(long, value_name = "JSON|FILE")]
+    context: Option<String>,
 }
 
 /// How long a run may take unless told otherwise.
@@ -42,12 +48,14 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> Result
     if args.name.is_empty() {
         return Err(Failure::Usage { message: "the name of the agent is empty".to_owned() });
     }
+    let context = args.context.as_deref().map(|given| input::object(given, "context"));
+    let context = context.transpose()?;
     let query = match args.query.as_deref() {
         None | Some("-") => query_from_stdin(output)?,
         Some(text) => text.to_owned(),
     };
     let client = Client::new(global, PATIENCE)?;
-    let request = RunRequest { query, session_id: args.session.clone(), context: None };
+    let request = RunRequest { query, session_id: args.session.clone(), context };
     let answer = client.post(&["v1", "agents", &args.name, "run"], &request).await?;
     if output.format == Format::Json {
         return output.json(&answer.text);

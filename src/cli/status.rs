@@ -38,11 +38,7 @@ fn text(status: &SystemStatus, output: &Output) -> String {
         ("Agents Loaded", status.agents_loaded.to_string()),
         ("Mesh", mesh),
     ];
-    let lines = rows.map(|(label, value)| {
-        let label = output.paint(Stream::Stdout, Tone::Strong, &format!("{label:<14}"));
-        format!("{label} {value}")
-    });
-    lines.join("\n")
+    output.rows(Stream::Stdout, &rows)
 }
 
 fn mesh_line(mesh: &MeshStatus, output: &Output) -> String {

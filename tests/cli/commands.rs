@@ -142,6 +142,24 @@ fn run_prints_the_answer_alone_on_stdout() {
 }
 
 #[test]
+fn run_sends_the_variables_of_the_prompt_from_text_or_file() {
+    let daemon = Daemon::start(vec![Route::ok("POST /v1/agents/echo/run", RUN)]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("context.json");
+    std::fs::write(&file, r#"{"user": "Ada"}"#).unwrap();
+    for context in [r#" {"user": "Ada"}"#, file.to_str().unwrap()] {
+        assert_eq!(daemon.run(&["run", "echo", "hi", "--context", context]).code, 0);
+        let body: Value = serde_json::from_str(&daemon.seen().pop().unwrap().1).unwrap();
+        assert_eq!(body["context"], json!({"user": "Ada"}));
+    }
+    for wrong in ["[1]", "{", "/nowhere", ""] {
+        let outcome = daemon.run(&["run", "echo", "hi", "--context", wrong]);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+    }
+    assert_eq!(daemon.seen().len(), 2);
+}
+
+#[test]
 fn run_reads_the_query_from_stdin() {
     for arguments in [&["run", "echo"][..], &["run", "echo", "-"]] {
         let daemon = Daemon::start(vec![Route::ok("POST /v1/agents/echo/run", RUN)]);

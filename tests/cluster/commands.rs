@@ -66,3 +66,96 @@ async fn agents_run_on_providers_by_name_and_broken_files_are_told() {
     assert_eq!(problems, &list["problems"]);
     assert!(ctl(&node, &["status"]).stdout.contains("providers2.yaml:"));
 }
+
+#[tokio::test]
+async fn tools_are_listed_and_tried_within_their_limits() {
+    let node = alone(Spec::new("a")).await;
+
+    let list = ctl(&node, &["tools", "list"]).stdout;
+    assert!(list.contains("http_request") && list.contains("[timezone]"), "{list}");
+    let schemas = ctl(&node, &["tools", "list", "--json"]).json();
+    assert_eq!(schemas["count"], 3);
+    assert_eq!(schemas["tools"][1]["parameters"]["type"], "object");
+    assert_eq!(node.get("/v1/tools/").await["tools"][0]["type"], "builtin");
+
+    let now = ctl(&node, &["tools", "test", "datetime_now", r#"{"timezone": "Asia/Tokyo"}"#]);
+    assert_eq!((now.code, now.stderr.as_str()), (0, "ok\n"), "{now:?}");
+    assert!(now.stdout.contains("\"timezone\": \"Asia/Tokyo\""), "{now:?}");
+
+    // The node itself is no public address.
+    let arguments = json!({"url": node.url("/v1/health")}).to_string();
+    let refused = ctl(&node, &["tools", "test", "http_request", &arguments, "--json"]);
+    assert_eq!((refused.code, refused.stderr.as_str()), (1, ""), "{refused:?}");
+    let answer: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(answer["status"], "failed");
+    assert!(answer["result"]["error"].as_str().unwrap().contains("is not public"), "{answer}");
+
+    let unknown = ctl(&node, &["tools", "test", "sql_query"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("tools list"), "{unknown:?}");
+    let file = node.config_dir().join("arguments.json");
+    std::fs::write(&file, r#"{"data": {"a": 1}, "template": "{{ data.a }}"}"#).unwrap();
+    let file = file.display().to_string();
+    let read = ctl(&node, &["tools", "test", "json_transform", &file, "--json"]).json();
+    assert_eq!(read["result"]["data"], 1);
+    for wrong in ["[1]", "{", "/nowhere.json"] {
+        let outcome = ctl(&node, &["tools", "test", "datetime_now", wrong]);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn tools_are_tried_by_no_page_and_not_where_they_are_off() {
+    let mut spec = Spec::new("a");
+    spec.services = json!({"tools": false});
+    let node = alone(spec).await;
+    let body = json!({"tool_name": "datetime_now", "arguments": {}});
+    let (status, answer) = node.post("/v1/tools/execute", &body).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("tools_off")), "{answer}");
+    let url = node.url("/v1/tools/execute");
+    let page = crate::harness::client().post(url).header("origin", "http://elsewhere").json(&body);
+    let answer: Value = page.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["code"], "cross_origin");
+}
+
+#[tokio::test]
+async fn the_node_is_described_a_part_at_a_time() {
+    let mut spec = Spec::new("a").echo_agent("echo", 0);
+    spec.services = json!({"rag": false});
+    let node = alone(spec).await;
+
+    let services = ctl(&node, &["services"]).stdout;
+    let state = |name: &str| {
+        let line = services.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!((state("rag"), state("agents")), ("off".to_owned(), "on".to_owned()));
+    assert_eq!(ctl(&node, &["services", "--json"]).json()["services"]["rag"], false);
+    assert_eq!(ctl(&node, &["peers", "list"]).stdout, "No static peers.\n");
+    let version = env!("CARGO_PKG_VERSION");
+    let said = ctl(&node, &["version"]).stdout;
+    assert_eq!(said, format!("astromeshctl {version}\nastromeshd   {version}\n"));
+    let json = ctl(&node, &["version", "--json"]).json();
+    assert_eq!(json, json!({"cli": version, "daemon": version}));
+
+    let shown = ctl(&node, &["agents", "show", "echo"]).stdout;
+    assert!(shown.starts_with("Name       echo\n"), "{shown}");
+    assert!(shown.contains("Nodes      a\n\napiVersion: astromesh/v1\n"), "{shown}");
+    assert!(shown.contains("    primary:\n      provider: echo\n"), "{shown}");
+    let document = ctl(&node, &["agents", "show", "echo", "--json"]).json();
+    assert_eq!(document["metadata"]["name"], "echo");
+    assert_eq!(ctl(&node, &["agents", "show", "nobody"]).code, 1);
+}
+
+#[tokio::test]
+async fn static_peers_are_listed_and_a_mesh_has_none() {
+    let mut spec = Spec::new("a");
+    spec.peers = json!([{"name": "b", "url": "http://127.0.0.1:1", "services": ["agents"]}]);
+    let node = alone(spec).await;
+    let peers = ctl(&node, &["peers", "list"]).stdout;
+    assert!(peers.contains("http://127.0.0.1:1"), "{peers}");
+
+    let nodes = crate::harness::mesh(vec![]).await;
+    let none = ctl(&nodes[0], &["peers", "list"]);
+    assert!(none.code == 0 && none.stdout.contains("mesh nodes"), "{none:?}");
+}

@@ -26,6 +26,9 @@ pub(crate) struct Spec {
     pub(crate) agents: Vec<(String, String)>,
     /// More files of the configuration directory, by name.
     pub(crate) files: Vec<(String, String)>,
+    /// `spec.services` and `spec.peers`.
+    pub(crate) services: Value,
+    pub(crate) peers: Value,
     /// Merged over `spec.mesh`.
     pub(crate) mesh_keys: Value,
     /// Words before the daemon, such as `ip netns exec NAME`.
@@ -42,6 +45,8 @@ impl Spec {
             mesh: true,
             agents: Vec::new(),
             files: Vec::new(),
+            services: json!({}),
+            peers: json!([]),
             mesh_keys: json!({}),
             prefix: Vec::new(),
         }
@@ -88,7 +93,10 @@ impl Spec {
         let runtime = json!({
             "apiVersion": "astromesh/v1", "kind": "RuntimeConfig",
             "metadata": {"name": self.name},
-            "spec": {"api": {"host": self.host, "port": self.port}, "mesh": mesh}
+            "spec": {
+                "api": {"host": self.host, "port": self.port}, "mesh": mesh,
+                "services": self.services, "peers": self.peers,
+            }
         });
         fs::create_dir_all(directory.join("agents")).unwrap();
         // JSON is YAML.

@@ -8,6 +8,7 @@ mod datetime_now;
 mod http_request;
 mod json_transform;
 mod rate_limit;
+mod trial;
 
 use std::fmt;
 use std::time::Instant;
@@ -19,6 +20,7 @@ use crate::model::ToolSpec;
 
 pub(super) use http_request::HttpRequestSettings;
 pub(super) use rate_limit::RateLimit;
+pub use trial::BuiltinTools;
 
 /// The names of all built-in tools.
 pub(super) const BUILTIN_NAMES: &[&str] = &["datetime_now", "json_transform", "http_request"];

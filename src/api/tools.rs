@@ -1,0 +1,75 @@
+//! The routes of the built-in tools: listed, described, and tried out.
+
+use std::sync::Arc;
+
+use astromesh_wire::Service;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use super::app::App;
+use super::body;
+use super::error::{ApiError, Code};
+use super::types::{BuiltinToolList, ToolAnswer, ToolEntry, ToolList, ToolRequest};
+use crate::agent::BuiltinTools;
+
+/// Tools that are tried at once. Agents have limits of their own; this is for people.
+const CALLS_MAX: usize = 8;
+
+/// The routes.
+pub fn router(app: Arc<App>) -> Router {
+    let tools = BuiltinTools::default();
+    let bench = Bench { app, tools, slots: Semaphore::new(CALLS_MAX) };
+    Router::new()
+        .route("/v1/tools", get(list))
+        .route("/v1/tools/", get(list))
+        .route("/v1/tools/builtin", get(builtin))
+        .route("/v1/tools/builtin/", get(builtin))
+        .route("/v1/tools/execute", post(execute))
+        .with_state(Arc::new(bench))
+}
+
+struct Bench {
+    app: Arc<App>,
+    tools: BuiltinTools,
+    slots: Semaphore,
+}
+
+type Json<T> = axum::Json<T>;
+
+async fn list(State(bench): State<Arc<Bench>>) -> Json<ToolList> {
+    let entry = |tool: super::types::ToolSchema| ToolEntry {
+        name: tool.name,
+        description: tool.description,
+        kind: "builtin".to_owned(),
+    };
+    let tools: Vec<ToolEntry> = bench.tools.list().into_iter().map(entry).collect();
+    axum::Json(ToolList { count: tools.len(), tools })
+}
+
+async fn builtin(State(bench): State<Arc<Bench>>) -> Json<BuiltinToolList> {
+    let tools = bench.tools.list();
+    axum::Json(BuiltinToolList { count: tools.len(), tools })
+}
+
+async fn execute(
+    State(bench): State<Arc<Bench>>,
+    request: Request,
+) -> Result<Json<ToolAnswer>, ApiError> {
+    body::refuse_pages(&request)?;
+    let ToolRequest { tool_name, arguments } = body::parse(&body::read(request).await?)?;
+    if !bench.app.config.services.contains(Service::Tools) {
+        let detail = "The tools are off on this node (spec.services.tools)";
+        return Err(ApiError::new(Code::ToolsOff, detail));
+    }
+    let Ok(_slot) = bench.slots.try_acquire() else {
+        let detail = format!("{CALLS_MAX} tools are being tried already; try again later");
+        return Err(ApiError::new(Code::ToolsBusy, detail));
+    };
+    let answer = bench.tools.call(&tool_name, &arguments.unwrap_or_default()).await;
+    answer.map(axum::Json).ok_or_else(|| {
+        let detail = format!("Tool '{tool_name}' not found; GET /v1/tools lists them");
+        ApiError::new(Code::ToolNotFound, detail)
+    })
+}
