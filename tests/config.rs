@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use astromesh::config::{
-    Advertise, Detection, Environment, LogLevel, Origin, Overrides, PROBLEMS_MAX, Problems,
-    Runtime, Workers, load, schema,
+    Advertise, Detection, Environment, LogFile, LogFormat, LogLevel, Origin, Overrides,
+    PROBLEMS_MAX, Problems, Runtime, Workers, load, schema,
 };
 use astromesh_wire::Service;
 use tempfile::TempDir;
@@ -94,6 +94,9 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(runtime.services.enabled(), Service::ALL);
     assert_eq!(runtime.peers, []);
     assert_eq!(runtime.log_level, LogLevel::Info);
+    assert_eq!(runtime.log.format, LogFormat::Auto);
+    assert_eq!(runtime.log.levels, [("libraries".to_owned(), LogLevel::Warning)].into());
+    assert!(!runtime.log.file.enabled);
     assert_eq!(runtime.warnings, Vec::<String>::new());
     let mesh = runtime.mesh;
     assert!(!mesh.enabled);
@@ -106,6 +109,31 @@ fn an_empty_file_means_the_defaults() {
     let seconds =
         [mesh.heartbeat_interval, mesh.gossip_interval, mesh.failure_timeout, mesh.dead_timeout];
     assert_eq!(seconds, [5, 2, 15, 30].map(Duration::from_secs));
+}
+
+#[test]
+fn every_key_of_the_log_arrives() {
+    let directory = directory(
+        "spec:
+  log:
+    format: json
+    levels: {gossip: debug, libraries: error}
+    file: {enabled: true, directory: logs, format: text, bytes_max: 65536, files_max: 2}
+",
+    );
+    let runtime = load(&flags(directory.path()), &Environment::default()).unwrap();
+
+    let levels = [("gossip", LogLevel::Debug), ("libraries", LogLevel::Error)];
+    assert_eq!(runtime.log.format, LogFormat::Json);
+    assert_eq!(runtime.log.levels, levels.map(|(name, level)| (name.to_owned(), level)).into());
+    let file = LogFile {
+        enabled: true,
+        directory: directory.path().join("logs"),
+        format: LogFormat::Text,
+        bytes_max: 65_536,
+        files_max: 2,
+    };
+    assert_eq!(runtime.log.file, file);
 }
 
 #[test]
@@ -379,6 +407,16 @@ fn values_at_the_limits_are_taken_and_beyond_them_refused() {
             vec!["'http://'", "'http://u:p@a'", "'http://a?b'", "'http://a#b'", "''", "null"],
         ),
         ("log_level: V", vec!["debug", "info", "warning", "error"], vec!["trace", "INFO", "1"]),
+        (
+            "log: {format: V}",
+            vec!["auto", "text", "json", "journald"],
+            vec!["JSON", "logfmt", "1", "'%(asctime)s'"],
+        ),
+        ("log: {file: {format: V}}", vec!["text", "json"], vec!["auto", "journald"]),
+        ("log: {levels: {gossip: V}}", vec!["debug", "error", ""], vec!["trace", "2"]),
+        ("log: {levels: {V: info}}", vec!["proxy", "libraries"], vec!["gossp", "cli"]),
+        ("log: {file: {bytes_max: V}}", vec!["65536"], vec!["65535", "1099511627777", "64MiB"]),
+        ("log: {file: {files_max: V}}", vec!["1", "1000"], vec!["0", "1001"]),
         ("mesh: {node_name: V}", vec!["''", "a", "é"], vec!["\"a\\nb\"", "7"]),
     ] {
         for value in taken {
@@ -421,9 +459,9 @@ fn a_key_in_the_wrong_section_is_pointed_to_its_own() {
         [
             "1 spec.port: unknown key (got 1) -> did you mean spec.api.port?",
             "1 spec.fanout: unknown key (got 2) -> remove it; possible here: data_dir, log_level, \
-             api, services, peers, mesh, defaults, observability",
+             log, api, services, peers, mesh, defaults, observability",
             "1 spec.nonsense: unknown key (got 3) -> remove it; possible here: data_dir, \
-             log_level, api, services, peers, mesh, defaults, observability",
+             log_level, log, api, services, peers, mesh, defaults, observability",
         ]
     );
 }

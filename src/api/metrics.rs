@@ -19,8 +19,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::error::{ApiError, Code};
-use crate::telemetry::access::AccessLog;
-use crate::telemetry::labels::{LineFate, MemberState};
+use crate::telemetry::labels::MemberState;
+use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::{Gossip, Metrics, Readings};
 use crate::telemetry::{page, process::Process};
 use crate::{directory, gossip};
@@ -36,8 +36,8 @@ const GOSSIP_LEVELS: [&str; 2] = ["event_listeners", "local_health"];
 pub struct Sources {
     /// What is counted.
     pub metrics: Metrics,
-    /// The access log; `None` when it is off.
-    pub access_log: Option<AccessLog>,
+    /// The log; `None` where there is none, as in tests.
+    pub log: Option<Log>,
     /// The members of the mesh.
     pub directory: directory::Reader,
     /// The gossip; `None` when the mesh is off.
@@ -86,14 +86,14 @@ async fn page(State(sources): State<Sources>) -> Result<impl IntoResponse, ApiEr
 
 fn text(sources: &Sources, gossip: Option<Gossip>) -> String {
     let levels = (sources.levels)();
-    let lines = sources.access_log.as_ref().map(AccessLog::lines);
+    let lines = sources.log.as_ref().map(Log::lines);
     sources.metrics.page(Readings {
         running: levels.running.into(),
         queued: levels.queued.into(),
         ejected: levels.ejected.into(),
         members: members(&sources.directory.snapshot()),
         gossip,
-        access_log_lines: lines.unwrap_or([0; LineFate::ALL.len()]),
+        log_lines: lines.unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION"),
         process: Process::read(),
     })

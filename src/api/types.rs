@@ -2,6 +2,8 @@
 //!
 //! Shapes are those that users of Astromesh know; fields beyond them are marked as ours.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::agent::types::{
@@ -408,7 +410,7 @@ pub struct SystemStatus {
     /// Process id.
     pub pid: u32,
     /// Which services are on.
-    pub services: std::collections::BTreeMap<String, bool>,
+    pub services: BTreeMap<String, bool>,
     /// Static peers; empty when the mesh is on.
     pub peers: Vec<Peer>,
     /// `null` when the mesh is off.
@@ -452,5 +454,32 @@ pub struct MeshStatus {
     pub gossip_address: String,
     /// Ours: counters of the gossip engine, by name; names in `docs/http-api.md`.
     #[serde(default)]
-    pub counters: std::collections::BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/system/log-level`: what is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevels {
+    /// The level of all modules that have none of their own.
+    pub level: String,
+    /// Levels of modules, by name.
+    pub levels: BTreeMap<String, String>,
+    /// What that comes to, or what `ASTROMESH_LOG` has put in its place.
+    pub filter: String,
+    /// What lines on the console look like: `text`, `json` or `journald`.
+    pub format: String,
+    /// The log file; `null` when there is none.
+    pub file: Option<String>,
+}
+
+/// `PUT /v1/system/log-level`: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelsChange {
+    /// The new level of all modules that have none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// New levels of modules; `null` takes that of the module away.
+    #[serde(default)]
+    pub levels: BTreeMap<String, Option<String>>,
 }

@@ -146,6 +146,24 @@ impl Client {
         self.call(url, request).await
     }
 
+    /// `PUT` of a JSON body to a path, given as its segments.
+    pub(super) async fn put<B: Serialize>(
+        &self,
+        segments: &[&str],
+        body: &B,
+    ) -> Result<Answer, Failure> {
+        let url = self.address(segments);
+        let request = self.http.put(url.clone()).json(body);
+        self.call(url, request).await
+    }
+
+    /// `DELETE` of a path, given as its segments.
+    pub(super) async fn delete(&self, segments: &[&str]) -> Result<Answer, Failure> {
+        let url = self.address(segments);
+        let request = self.http.delete(url.clone());
+        self.call(url, request).await
+    }
+
     /// As [`Self::post`], with an `Idempotency-Key`: the mesh may then try a second node.
     pub(super) async fn post_with_key<B: Serialize>(
         &self,

@@ -14,6 +14,7 @@ mod demo;
 mod failure;
 mod input;
 mod json;
+mod log_level;
 mod mesh;
 mod output;
 mod providers;
@@ -110,6 +111,8 @@ enum Command {
     /// Show the versions of this command and of the daemon
     #[command(after_help = about::VERSION_EXAMPLES)]
     Version,
+    /// Show or change what the daemon logs
+    LogLevel(log_level::Args),
     /// Watch a mesh of four nodes work, lose one and go on
     Demo(demo::Args),
     /// Be a daemon: the same as astromeshd
@@ -167,6 +170,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Providers(command) => providers::run(global, output, &command).await,
         Command::Tools(command) => tools::run(global, output, &command).await,
         Command::Run(args) => run::run(global, output, &args).await,
+        Command::LogLevel(args) => log_level::run(global, output, &args).await,
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),
     }

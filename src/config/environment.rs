@@ -36,9 +36,7 @@ const OTHERS: &[&str] = &[
     "ASTROMESH_SKIP_RUNTIME",
     "ASTROMESH_CORS_ORIGINS",
     "ASTROMESH_FORCE_PYTHON",
-    "ASTROMESH_LOG_FORMAT",
     "ASTROMESH_LOG_DATEFMT",
-    "ASTROMESH_LOG_THIRDPARTY_LEVEL",
     "ASTROMESH_LOG_CONFIGURE",
     "ASTROMESH_SSE_POLL_INTERVAL",
     "ASTROMESH_SSE_KEEPALIVE_EVERY",
@@ -50,6 +48,7 @@ const OTHERS: &[&str] = &[
 /// Variables that the Python system reads or its documents name, with what to use here.
 const INSTEAD: &[(&str, &str)] = &[
     ("ASTROMESH_OTLP_ENABLED", "use ASTROMESH_OBSERVABILITY_OTLP_ENABLED"),
+    ("ASTROMESH_LOG_THIRDPARTY_LEVEL", "use ASTROMESH_LOG_LEVELS_LIBRARIES"),
     ("ASTROMESH_MESH_BIND_PORT", "use ASTROMESH_API_PORT, which gossip shares"),
     (
         "ASTROMESH_MESH_SUSPECT_THRESHOLD",
@@ -165,8 +164,8 @@ fn parse(kind: Kind, text: &str) -> Result<Value, Fault> {
         | Kind::Socket
         | Kind::Advertise
         | Kind::BaseUrl => Ok(text.into()),
-        // The Python system takes its levels in capitals too.
-        Kind::LogLevel => Ok(text.to_ascii_lowercase().into()),
+        // The Python system takes these in capitals too.
+        Kind::LogLevel | Kind::LogFormat(_) => Ok(text.to_ascii_lowercase().into()),
         Kind::Path => {
             // Whoever sets a variable is in a directory, and means that one.
             let path = std::path::absolute(text);
@@ -216,6 +215,7 @@ mod tests {
             ("ASTROMESH_API_PROT", "did you mean ASTROMESH_API_PORT?"),
             ("ASTROMESH_MESH_SEED", "did you mean ASTROMESH_MESH_SEEDS?"),
             ("ASTROMESH_CONFIG_DIRECTORY", "did you mean ASTROMESH_CONFIG_DIR?"),
+            ("ASTROMESH_LOG_THIRDPARTY_LEVEL", "use ASTROMESH_LOG_LEVELS_LIBRARIES"),
             ("ASTROMESH_MESH_BIND_PORT", "use ASTROMESH_API_PORT, which gossip shares"),
             ("ASTROMESH_MESH_ROUTING_STRATEGY", "remove it: routing is by least connections"),
             ("ASTROMESH_XYZZY", "no key has this name; docs/configuration.md lists the variables"),

@@ -13,7 +13,8 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::api::Workers;
-use super::runtime::{Advertise, Detection, LogLevel};
+use super::log::{LogFormat, LogLevel};
+use super::runtime::{Advertise, Detection};
 
 /// The longest path in bytes, that of Linux.
 const PATH_BYTES_MAX: usize = 4_096;
@@ -84,6 +85,8 @@ pub(super) enum Kind {
     Services,
     /// `debug`, `info`, `warning` or `error`.
     LogLevel,
+    /// One of these names of what log lines look like.
+    LogFormat(&'static [LogFormat]),
     /// How deaths are decided: a name, or a number of seconds.
     Detection,
 }
@@ -134,6 +137,10 @@ impl Kind {
                 "`fast`, `default`, `patient`, `lifeguard`, or seconds, 0 to 60".to_owned()
             }
             Self::LogLevel => "`debug`, `info`, `warning` or `error`".to_owned(),
+            Self::LogFormat(formats) => {
+                let names: Vec<_> = formats.iter().map(|one| format!("`{}`", one.name())).collect();
+                names.join(", ")
+            }
         }
     }
 
@@ -157,6 +164,7 @@ impl Kind {
             Self::BaseUrls { max } => return each(value, max, base_url),
             Self::Services => return each(value, Service::ALL.len(), service),
             Self::LogLevel => log_level(value).map(drop),
+            Self::LogFormat(formats) => one_format(value, formats).map(drop),
             Self::Detection => detection(value).map(drop),
         };
         read.err().into_iter().collect()
@@ -412,3 +420,23 @@ pub(super) fn log_level(value: &Value) -> Read<LogLevel> {
         None => fault("is no log level", "write debug, info, warning or error"),
     }
 }
+
+/// Any name of what log lines look like.
+pub(super) fn log_format(value: &Value) -> Read<LogFormat> {
+    one_format(value, ALL_FORMATS)
+}
+
+fn one_format(value: &Value, formats: &'static [LogFormat]) -> Read<LogFormat> {
+    let found = formats.iter().find(|format| value.as_str() == Some(format.name()));
+    match found {
+        Some(format) => Ok(*format),
+        None => {
+            let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
+            fault("is no format of log lines", format!("write one of {}", names.join(", ")))
+        }
+    }
+}
+
+/// Of the console.
+pub(super) const ALL_FORMATS: &[LogFormat] =
+    &[LogFormat::Auto, LogFormat::Text, LogFormat::Json, LogFormat::Journald];

@@ -14,6 +14,7 @@ mod check;
 mod environment;
 mod kind;
 mod layers;
+mod log;
 mod problem;
 mod runtime;
 pub mod schema;
@@ -28,8 +29,9 @@ use serde_json::Value;
 
 pub use api::{Api, UnknownWorkers, Workers};
 pub use environment::Environment;
+pub use log::{Log, LogFile, LogFormat, LogLevel, UnknownLogLevel, log_modules};
 pub use problem::{Origin, PROBLEMS_MAX, Problem, Problems};
-pub use runtime::{Advertise, Detection, LogLevel, Mesh, Peer, Runtime, Services, UnknownLogLevel};
+pub use runtime::{Advertise, Detection, Mesh, Peer, Runtime, Services};
 
 use layers::{Flag, Layers};
 

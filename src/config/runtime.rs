@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use astromesh_wire::Service;
@@ -18,6 +17,7 @@ use super::SYSTEM_DIRECTORY;
 use super::api::{self, Api};
 use super::kind::{self, Kind};
 use super::layers::Layers;
+use super::log::{self, Log, LogLevel};
 use super::problem::{Gathered, Problems};
 use super::schema::{self, PEERS_MAX, SEEDS_MAX, WhenMissing};
 use super::yaml;
@@ -41,6 +41,8 @@ pub struct Runtime {
     pub mesh: Mesh,
     /// The least severe events that are logged; default `info`.
     pub log_level: LogLevel,
+    /// Log lines: what they look like and where they go.
+    pub log: Log,
     /// What is odd but no reason to refuse, for the log.
     pub warnings: Vec<String>,
 }
@@ -129,48 +131,6 @@ pub struct Advertise {
     pub port: Option<u16>,
 }
 
-/// How severe an event must be to be logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LogLevel {
-    /// What peers do, too.
-    Debug,
-    /// The state of the node.
-    Info,
-    /// Something works less well than it should.
-    Warning,
-    /// Somebody must act.
-    Error,
-}
-
-impl LogLevel {
-    /// All levels, the most talkative first.
-    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warning, Self::Error];
-
-    /// The name in configuration and flags.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// The text names no log level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no such log level: use debug, info, warning or error")]
-pub struct UnknownLogLevel;
-
-impl FromStr for LogLevel {
-    type Err = UnknownLogLevel;
-
-    fn from_str(text: &str) -> Result<Self, UnknownLogLevel> {
-        Self::ALL.into_iter().find(|level| level.name() == text).ok_or(UnknownLogLevel)
-    }
-}
-
 /// Used when the host has no name.
 const NODE_NAME_FALLBACK: &str = "astromesh";
 
@@ -198,6 +158,7 @@ pub(super) fn build(layers: &Layers, mut gathered: Gathered) -> Result<Runtime, 
         ));
     }
     Ok(Runtime {
+        log: log::read(&values),
         data_dir: values.data_dir(),
         api,
         services: values.services(),
@@ -266,7 +227,7 @@ impl Values<'_> {
         self.read_if_sound(path, read).expect("the walk found no problem and defaults have none")
     }
 
-    fn read_if_sound<T>(
+    pub(super) fn read_if_sound<T>(
         &self,
         path: &str,
         read: impl Fn(&Value) -> Result<T, kind::Fault>,
@@ -281,7 +242,11 @@ impl Values<'_> {
     }
 
     /// What a key holds whose default is computed.
-    fn given<T>(&self, path: &str, read: impl Fn(&Value) -> Result<T, kind::Fault>) -> Option<T> {
+    pub(super) fn given<T>(
+        &self,
+        path: &str,
+        read: impl Fn(&Value) -> Result<T, kind::Fault>,
+    ) -> Option<T> {
         self.layers.at(path).and_then(|value| read(value).ok())
     }
 
@@ -315,7 +280,7 @@ impl Values<'_> {
         Some(self.layers.dir.join(given))
     }
 
-    fn data_dir(&self) -> PathBuf {
+    pub(super) fn data_dir(&self) -> PathBuf {
         let dir = self.layers.dir.as_path();
         self.path("spec.data_dir").unwrap_or_else(|| {
             if dir == Path::new(SYSTEM_DIRECTORY) {

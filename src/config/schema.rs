@@ -7,7 +7,8 @@
 use astromesh_wire::limits::{CLUSTER_BYTES_MAX, NAME_BYTES_MAX};
 
 use super::environment::variable;
-use super::kind::Kind;
+use super::kind::{ALL_FORMATS, Kind};
+use super::log::LogFormat;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,9 @@ const SECONDS: Kind = Kind::Seconds { min: 0.1, max: 3_600.0 };
 /// Up to a day, or none at all.
 const DEADLINE: Kind = Kind::SecondsOrOff { min: 0.001, max: 86_400.0 };
 
+/// Of a module that has no level of its own.
+const LEVEL: WhenMissing = Computed("`spec.log_level`");
+
 pub(super) const PEERS_MAX: usize = 256;
 pub(super) const SEEDS_MAX: usize = 64;
 
@@ -66,7 +70,79 @@ pub(super) const KEYS: &[Key] = &[
         "spec.log_level",
         Kind::LogLevel,
         Is("info"),
-        "The least severe events that are logged. `--log-level` wins.",
+        "The least severe events that are logged. `--log-level` wins; `astromeshctl log-level` \
+         changes it while the daemon runs.",
+    ),
+    key("spec.log", Kind::Section, Is("{}"), "Log lines: what they look like and where they go."),
+    key(
+        "spec.log.format",
+        Kind::LogFormat(ALL_FORMATS),
+        Is("auto"),
+        "What lines on standard error look like. `text` is for people, in colour on a terminal; \
+         `json` has an object a line; `journald` sends messages with fields to systemd's journal. \
+         `auto` is `journald` when standard error is the journal, else `text`.",
+    ),
+    key(
+        "spec.log.levels",
+        Kind::Section,
+        Is("{}"),
+        "Levels of modules, where they differ from `spec.log_level`.",
+    ),
+    key("spec.log.levels.agent", Kind::LogLevel, LEVEL, "Agent files and runs."),
+    key("spec.log.levels.api", Kind::LogLevel, LEVEL, "The routes of the HTTP server."),
+    key("spec.log.levels.config", Kind::LogLevel, LEVEL, "The reading of settings."),
+    key("spec.log.levels.directory", Kind::LogLevel, LEVEL, "Who serves what."),
+    key("spec.log.levels.gossip", Kind::LogLevel, LEVEL, "The mesh: members, deaths, seeds."),
+    key("spec.log.levels.model", Kind::LogLevel, LEVEL, "Calls of models."),
+    key("spec.log.levels.node", Kind::LogLevel, LEVEL, "Start, stop, signals."),
+    key(
+        "spec.log.levels.proxy",
+        Kind::LogLevel,
+        LEVEL,
+        "Connections of clients and to other nodes.",
+    ),
+    key("spec.log.levels.routing", Kind::LogLevel, LEVEL, "The choice of nodes."),
+    key("spec.log.levels.telemetry", Kind::LogLevel, LEVEL, "Logs and metrics."),
+    key(
+        "spec.log.levels.libraries",
+        Kind::LogLevel,
+        Is("warning"),
+        "Code that is not astromesh's own.",
+    ),
+    key(
+        "spec.log.file",
+        Kind::Section,
+        Is("{}"),
+        "A file, `astromeshd.log`, to which all lines go as well.",
+    ),
+    key("spec.log.file.enabled", Kind::Bool, Is("false"), "Write it."),
+    key(
+        "spec.log.file.directory",
+        Kind::Path,
+        Computed(
+            "`/var/log/astromesh` when the configuration directory is `/etc/astromesh`, else `log` \
+             in the data directory",
+        ),
+        "Where it is. The daemon does not start when it cannot write there.",
+    ),
+    key(
+        "spec.log.file.format",
+        Kind::LogFormat(&[LogFormat::Text, LogFormat::Json]),
+        Computed("`json` if `spec.log.format` is, else `text`"),
+        "What its lines look like.",
+    ),
+    key(
+        "spec.log.file.bytes_max",
+        Kind::Integer { min: 65_536, max: 1_099_511_627_776 },
+        Is("67108864"),
+        "Longest file in bytes. One that would become longer is renamed to `astromeshd.log.1`, that \
+         to `astromeshd.log.2` and so on.",
+    ),
+    key(
+        "spec.log.file.files_max",
+        Kind::Integer { min: 1, max: 1_000 },
+        Is("8"),
+        "Files kept, the one that is written included; the oldest are removed.",
     ),
     key("spec.api", Kind::Section, Is("{}"), "The HTTP server."),
     key(

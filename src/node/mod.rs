@@ -5,11 +5,14 @@
 //! gossip, HTTP server, join. Stop: leave the mesh, stop accepting, finish what is in flight, exit.
 //!
 //! * [`data_dir`]: the locked data directory
+//! * `logs`: the settings of the log
 //! * `parts`: everything that runs, and how it ends
 
 pub mod data_dir;
+mod logs;
 mod parts;
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::config::{self, Environment, LogLevel, Overrides, Runtime, Workers};
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, Log};
 use parts::Parts;
 
 /// The flags of the daemon.
@@ -57,16 +60,22 @@ pub fn main(args: Args) -> ExitCode {
     let config = match config::load(&overrides, &Environment::of_this_process()) {
         Ok(config) => config,
         Err(problems) => {
-            logging::start("info");
-            print_problems(&problems);
+            print_report(&problems);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    logging::start(filter_level(config.log_level));
+    // Dropped last: what is logged at the end is written too.
+    let logging = match logging::start(logs::settings(&config)) {
+        Ok(logging) => logging,
+        Err(error) => {
+            print_report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    match start_and_run(config) {
+    match start_and_run(config, &logging.log()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
@@ -75,21 +84,12 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "problems are a report of many lines, not a log line")]
-fn print_problems(problems: &config::Problems) {
-    eprintln!("{problems}");
+#[expect(clippy::print_stderr, reason = "there is no log yet")]
+fn print_report(report: &dyn Display) {
+    eprintln!("{report}");
 }
 
-const fn filter_level(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warning => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
-fn start_and_run(config: Runtime) -> anyhow::Result<()> {
+fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<()> {
     // One thread needs no locks that others contend for; more of them share the connections.
     let mut builder = match config.api.workers.threads() {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -100,17 +100,17 @@ fn start_and_run(config: Runtime) -> anyhow::Result<()> {
         }
     };
     let runtime = builder.enable_all().build().context("failed to start the runtime")?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(run(config, log));
     // A name that is being resolved must not hold up the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn run(config: Runtime) -> anyhow::Result<()> {
+async fn run(config: Runtime, log: &Log) -> anyhow::Result<()> {
     // Before anything is served, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
-    let mut parts = Parts::start(config).await?;
+    let mut parts = Parts::start(config, log).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

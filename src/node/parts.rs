@@ -25,7 +25,7 @@ use crate::proxy::admission::Admission;
 use crate::proxy::idempotency::{Bounds, Results};
 use crate::proxy::{self, Proxy};
 use crate::routing::{Core, LocalLoad, StaticPeer};
-use crate::telemetry::access;
+use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
 
 /// Time that requests in flight have to end when the node stops.
@@ -44,8 +44,6 @@ pub(super) struct Parts {
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
     proxy: Arc<Proxy>,
-    /// Writes what is left of the access log at the end.
-    _access: Option<access::Writer>,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -54,7 +52,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
-    pub(super) async fn start(config: Runtime) -> anyhow::Result<Self> {
+    pub(super) async fn start(config: Runtime, log: &Log) -> anyhow::Result<Self> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let identity = Identity::begin(data_dir.path())?;
@@ -69,10 +67,7 @@ impl Parts {
         // Beacons come before there is a proxy, which needs the directory.
         let later: Later = Arc::default();
         let joined = Joined::begin(&config, identity, http, &local, heard(&later)).await?;
-        let access = config.api.access_log.then(access::start).transpose();
-        let access = access.context("cannot start the thread of the access log")?;
-        let access_log = access.as_ref().map(access::Writer::log);
-        let proxy = Arc::new(build_proxy(config, &joined, local, access_log, &later));
+        let proxy = Arc::new(build_proxy(config, &joined, local, log, &later));
         // Set once, and only here.
         later.get_or_init(|| Arc::downgrade(&proxy));
         let (stop_server, stopped) = oneshot::channel();
@@ -87,7 +82,6 @@ impl Parts {
             server,
             stop_server: Some(stop_server),
             proxy,
-            _access: access,
             _data_dir: data_dir,
             _alone: joined.alone,
         })
@@ -198,13 +192,7 @@ async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
 }
 
 /// The data plane with the routes behind it.
-fn build_proxy(
-    config: Runtime,
-    joined: &Joined,
-    local: Local,
-    access_log: Option<access::AccessLog>,
-    later: &Later,
-) -> Proxy {
+fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later: &Later) -> Proxy {
     let Local { agents, load, results, started } = local;
     let handle = joined.mesh.as_ref().map(gossip::Running::handle);
     let config = Arc::new(config);
@@ -217,13 +205,11 @@ fn build_proxy(
         mesh: handle.clone(),
     });
     let metrics = Metrics::default();
-    let counted = Counted {
-        metrics: metrics.clone(),
-        access_log: access_log.clone(),
-        proxy: Arc::clone(later),
-    };
+    let counted = Counted { metrics: metrics.clone(), log: log.clone(), proxy: Arc::clone(later) };
     let page = api::metrics::router(metrics_sources(&app, &admission, counted));
-    let router = api::router(app, api::mesh::router(handle.clone()).merge(page));
+    let extra = api::mesh::router(handle.clone()).merge(api::log_level::router(log.clone()));
+    let access_log = config.api.access_log.then(|| log.access_log());
+    let router = api::router(app, extra.merge(page));
     Proxy::new(proxy::Setup {
         core: core(&config),
         directory: joined.directory.clone(),
@@ -250,7 +236,7 @@ fn build_proxy(
 /// Where the page of metrics finds what the data plane counts.
 struct Counted {
     metrics: Metrics,
-    access_log: Option<access::AccessLog>,
+    log: Log,
     proxy: Later,
 }
 
@@ -266,7 +252,7 @@ fn metrics_sources(
     let (admission, proxy) = (admission.clone(), counted.proxy);
     Some(api::metrics::Sources {
         metrics: counted.metrics,
-        access_log: counted.access_log,
+        log: Some(counted.log),
         directory: app.directory.clone(),
         mesh: app.mesh.clone(),
         levels: Arc::new(move || Levels {

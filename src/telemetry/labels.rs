@@ -287,7 +287,15 @@ labels! {
         Out = "out",
     }
 
-    /// What became of a line of the access log.
+    /// Where lines of the log go.
+    LogStream = "stream" {
+        /// Standard error, or the journal.
+        Console = "console",
+        /// The log file.
+        File = "file",
+    }
+
+    /// What became of a line of the log.
     LineFate = "fate" {
         /// Written.
         Written = "written",

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::cells::{BOUNDS, Counts, Distribution, Histogram};
 use super::labels::{
     Arrival, Connect, Deadline, Direction, EjectionCause, InFlight, Keyed, Label, Limit, LineFate,
-    LoadSource, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause, RetryDenial,
-    RouteClass, Side, Use,
+    LoadSource, LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause,
+    RetryDenial, RouteClass, Side, Use,
 };
 use super::page::{self, Values};
 use super::process::Process;
@@ -208,8 +208,8 @@ families! {
         "Counters of the gossip. Missing while the mesh is off or its thread is busy.";
     GOSSIP_LEVELS: "astromesh_gossip_level", Kind::Gauge, None, [Label { key: "of", values: &[] }],
         "Levels of the gossip. Missing when its counters are.";
-    ACCESS_LOG_LINES: "astromesh_access_log_lines", Kind::Counter, None, [LineFate::LABEL],
-        "Lines of the access log.";
+    LOG_LINES: "astromesh_log_lines", Kind::Counter, None, [LogStream::LABEL, LineFate::LABEL],
+        "Lines of the log, those of the access log included.";
     BUILD: "astromesh_build", Kind::Info, None, [Label { key: "version", values: &[] }],
         "The version of this node.";
     PROCESS_START_TIME: "process_start_time", Kind::Gauge, Seconds, [],
@@ -318,8 +318,9 @@ pub struct Readings {
     pub members: [u64; MemberState::ALL.len()],
     /// Counters of the gossip by name, and those of its numbers that are levels.
     pub gossip: Option<Gossip>,
-    /// Lines of the access log, in the order of [`LineFate::ALL`].
-    pub access_log_lines: [u64; LineFate::ALL.len()],
+    /// Lines of the log by stream and fate, in the order of [`LogStream::ALL`] and
+    /// [`LineFate::ALL`].
+    pub log_lines: [[u64; LineFate::ALL.len()]; LogStream::ALL.len()],
     /// The version of the program.
     pub version: &'static str,
     /// The process; `None` where the system does not tell.
@@ -563,7 +564,7 @@ fn values(total: &Total<'_>, started: SystemTime, readings: Readings) -> Vec<(Fa
         ]);
     }
     values.extend([
-        (ACCESS_LOG_LINES, counts(readings.access_log_lines)),
+        (LOG_LINES, Values::Counts(readings.log_lines.as_flattened().to_vec())),
         (BUILD, Values::Named(vec![(readings.version.to_owned(), 1)])),
     ]);
     let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();

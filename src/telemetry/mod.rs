@@ -1,7 +1,7 @@
 //! What a node tells about itself. A leaf: imports none of ours.
 //!
-//! * [`logging`]: log lines
-//! * [`access`]: a line for each request, written by a thread of its own
+//! * [`logging`]: log lines, on the console and in a file
+//! * [`access`]: a line for each request
 //! * [`metrics`]: what is counted and timed, with every name
 //! * [`labels`]: the values of their labels
 //! * [`page`]: their text

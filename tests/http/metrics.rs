@@ -37,7 +37,7 @@ async fn node_with(metrics: &Metrics) -> Node {
     });
     let sources = Sources {
         metrics: metrics.clone(),
-        access_log: None,
+        log: None,
         directory,
         mesh: None,
         levels: Arc::new(|| Levels { running: 5, queued: 6, ejected: 7 }),

@@ -1,0 +1,352 @@
+//! The shapes of a line: text for people, JSON for programs, and the fields of systemd's journal.
+//!
+//! Owns what each looks like. One function per shape, used for the events of the code and for the
+//! requests of the access log alike, so that both look the same everywhere. Nobody may begin a line
+//! or a field in somebody else's log: what comes from outside is escaped.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use tracing::Level;
+
+use super::entry::{Entry, Value, append_ms, append_number, append_padded, bounded};
+use super::journal;
+
+/// What lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// For people.
+    Text(Colour),
+    /// An object a line.
+    Json,
+    /// Messages to journald, each behind its length.
+    Journal,
+}
+
+/// Whether text has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// For a terminal.
+    On,
+    /// For everything else.
+    Off,
+}
+
+impl Shape {
+    /// As in `spec.log.format`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Json => "json",
+            Self::Journal => "journald",
+        }
+    }
+
+    /// Appends a line, which the clock has told the time of.
+    pub(super) fn append(self, out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>) {
+        match self {
+            Self::Text(colour) => text(out, clock, entry, colour),
+            Self::Json => json(out, clock, entry),
+            Self::Journal => journal::append(out, entry),
+        }
+    }
+}
+
+/// The moment of a line; knows how the second of the line before was written.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: u64,
+    micros: u32,
+    stamp: String,
+}
+
+impl Clock {
+    pub(super) fn set(&mut self, now: SystemTime) {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let second = now.as_secs();
+        if self.stamp.is_empty() || self.second != second {
+            let seconds = i64::try_from(second).unwrap_or_default();
+            let stamp = Timestamp::from_second(seconds).unwrap_or_default().to_string();
+            stamp.trim_end_matches('Z').clone_into(&mut self.stamp);
+            self.second = second;
+        }
+        self.micros = now.subsec_micros();
+    }
+
+    /// As in `2026-11-22T04:05:06.789012Z`.
+    fn append(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.stamp.as_bytes());
+        out.push(b'.');
+        append_padded(out, self.micros, 6);
+        out.push(b'Z');
+    }
+}
+
+/// `TIME LEVEL module: message name=value …`.
+fn text(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>, colour: Colour) {
+    let is_coloured = colour == Colour::On;
+    if is_coloured {
+        out.extend_from_slice(b"\x1b[2m");
+    }
+    clock.append(out);
+    let (before, name) = match entry.level {
+        Level::ERROR => (&b"\x1b[0m \x1b[1;31m"[..], "ERROR"),
+        Level::WARN => (&b"\x1b[0m \x1b[33m"[..], " WARN"),
+        Level::INFO => (&b"\x1b[0m \x1b[32m"[..], " INFO"),
+        Level::DEBUG => (&b"\x1b[0m \x1b[34m"[..], "DEBUG"),
+        Level::TRACE => (&b"\x1b[0m \x1b[35m"[..], "TRACE"),
+    };
+    out.extend_from_slice(if is_coloured { before } else { b" " });
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(if is_coloured { b"\x1b[0m " } else { b" " });
+    sentence(out, entry);
+    out.push(b'\n');
+}
+
+/// `module: message name=value …`, without a time and without a level.
+pub(super) fn sentence(out: &mut Vec<u8>, entry: &Entry<'_>) {
+    out.extend_from_slice(module(entry.target).as_bytes());
+    out.extend_from_slice(b": ");
+    append_words(out, entry.message);
+    for (name, value) in entry.fields {
+        if matches!(value, Value::Missing) {
+            continue;
+        }
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'=');
+        match value {
+            Value::Text(text) => append_value(out, text),
+            other => append_plain(out, other),
+        }
+    }
+}
+
+/// The module by the name that sets its level: `gossip` for `astromesh::gossip::join`.
+fn module(target: &str) -> &str {
+    match target.strip_prefix("astromesh::") {
+        Some(inside) => inside.split_once("::").map_or(inside, |(module, _)| module),
+        None => target,
+    }
+}
+
+/// What needs no escape.
+pub(super) fn append_plain(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Missing => {}
+        Value::Text(text) => out.extend_from_slice(bounded(text).0),
+        Value::Natural(number) => append_number(out, *number),
+        Value::Integer(number) => append_number(out, *number),
+        Value::Real(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Ms(duration) => append_ms(out, *duration),
+    }
+}
+
+/// A message: spaces stay, what could end the line does not.
+fn append_words(out: &mut Vec<u8>, words: &[u8]) {
+    let (kept, is_cut) = bounded(words);
+    if kept.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+        out.extend_from_slice(kept);
+    } else {
+        append_escaped(out, kept, &[]);
+    }
+    append_cut(out, is_cut);
+}
+
+/// A value: as it is when it is one word, else in quotes.
+fn append_value(out: &mut Vec<u8>, value: &[u8]) {
+    let (kept, is_cut) = bounded(value);
+    let is_word = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    if !kept.is_empty() && kept.iter().all(is_word) {
+        out.extend_from_slice(kept);
+        return append_cut(out, is_cut);
+    }
+    out.push(b'"');
+    append_escaped(out, kept, &['"', '\\']);
+    append_cut(out, is_cut);
+    out.push(b'"');
+}
+
+fn append_cut(out: &mut Vec<u8>, is_cut: bool) {
+    if is_cut {
+        out.extend_from_slice("…".as_bytes());
+    }
+}
+
+/// What a terminal would act on or cannot show, and `also`, as in a literal of Rust; what is no
+/// UTF-8 as `\xNN`.
+fn append_escaped(out: &mut Vec<u8>, text: &[u8], also: &[char]) {
+    let mut utf8 = [0; 4];
+    for chunk in text.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if matches!(char, '"' | '\'' | '\\') && !also.contains(&char) {
+                out.extend_from_slice(char.encode_utf8(&mut utf8).as_bytes());
+                continue;
+            }
+            for escaped in char.escape_debug() {
+                out.extend_from_slice(escaped.encode_utf8(&mut utf8).as_bytes());
+            }
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
+}
+
+/// `{"ts":…,"level":…,"target":…,"message":…,` and the fields.
+fn json(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>) {
+    out.extend_from_slice(b"{\"ts\":\"");
+    clock.append(out);
+    out.extend_from_slice(b"\",\"level\":\"");
+    out.extend_from_slice(level_name(entry.level).as_bytes());
+    out.extend_from_slice(b"\",\"target\":\"");
+    out.extend_from_slice(entry.target.as_bytes());
+    out.extend_from_slice(b"\",\"message\":");
+    append_string(out, entry.message);
+    for (name, value) in entry.fields {
+        if matches!(value, Value::Missing) {
+            continue;
+        }
+        out.extend_from_slice(b",\"");
+        // A name must not be there twice, and these are taken.
+        if matches!(*name, "ts" | "level" | "target" | "message") {
+            out.extend_from_slice(b"field.");
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        match value {
+            Value::Text(text) => append_string(out, text),
+            Value::Real(number) if !number.is_finite() => out.extend_from_slice(b"null"),
+            other => append_plain(out, other),
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// As in configuration.
+const fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// A string of JSON; what is no UTF-8 is replaced.
+fn append_string(out: &mut Vec<u8>, text: &[u8]) {
+    let (kept, is_cut) = bounded(text);
+    out.push(b'"');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if kept.iter().all(is_plain) {
+        out.extend_from_slice(kept);
+    } else {
+        let start = out.len();
+        let text = String::from_utf8_lossy(kept);
+        serde_json::to_writer(&mut *out, &text).expect("a string has a form in JSON");
+        // The quotes are written here, with what is cut inside.
+        out.remove(start);
+        out.pop();
+    }
+    append_cut(out, is_cut);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::logging::entry::VALUE_BYTES_MAX;
+
+    fn line(shape: Shape, entry: &Entry<'_>) -> String {
+        let mut clock = Clock::default();
+        clock.set(UNIX_EPOCH + Duration::from_micros(1_795_320_306_000_089));
+        let mut out = Vec::new();
+        shape.append(&mut out, &clock, entry);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn entry<'a>(message: &'a str, fields: &'a [(&'a str, Value<'a>)]) -> Entry<'a> {
+        Entry {
+            level: Level::WARN,
+            target: "astromesh::gossip::join",
+            message: message.as_bytes(),
+            fields,
+            place: None,
+        }
+    }
+
+    #[test]
+    fn values_of_all_kinds_are_there_in_each_shape() {
+        let fields = [
+            ("seed", Value::from(&b"http://a:8000"[..])),
+            ("error", Value::Text(Cow::Owned(b"not \"now\"".to_vec()))),
+            ("node", Value::text_unless_empty(b"")),
+            ("tried", Value::Natural(3)),
+            ("behind", Value::Integer(-4)),
+            ("ratio", Value::Real(0.5)),
+            ("is_last", Value::Bool(true)),
+            ("waited_ms", Value::Ms(Duration::from_nanos(12_034_999))),
+        ];
+        let entry = entry("a seed refuses this node", &fields);
+        let text = "gossip: a seed refuses this node seed=http://a:8000 error=\"not \\\"now\\\"\" \
+                    tried=3 behind=-4 ratio=0.5 is_last=true waited_ms=12.034\n";
+        assert_eq!(
+            line(Shape::Text(Colour::Off), &entry),
+            format!("2026-11-22T04:05:06.000089Z  WARN {text}")
+        );
+        assert_eq!(
+            line(Shape::Text(Colour::On), &entry),
+            format!("\x1b[2m2026-11-22T04:05:06.000089Z\x1b[0m \x1b[33m WARN\x1b[0m {text}")
+        );
+        assert_eq!(
+            line(Shape::Json, &entry),
+            "{\"ts\":\"2026-11-22T04:05:06.000089Z\",\"level\":\"warning\",\
+             \"target\":\"astromesh::gossip::join\",\"message\":\"a seed refuses this node\",\
+             \"seed\":\"http://a:8000\",\"error\":\"not \\\"now\\\"\",\"tried\":3,\"behind\":-4,\
+             \"ratio\":0.5,\"is_last\":true,\"waited_ms\":12.034}\n"
+        );
+    }
+
+    #[test]
+    fn nobody_can_write_lines_or_fields_of_others() {
+        let long = "x".repeat(VALUE_BYTES_MAX + 1);
+        let cases: [(&[u8], &str); 8] = [
+            (b"/a\nb", "\"/a\\nb\""),
+            (b"/a b=c\x1b[0m", "\"/a b=c\\u{1b}[0m\""),
+            (b"it's", "it's"),
+            (b"a \"b\" 'c' \\", "\"a \\\"b\\\" 'c' \\\\\""),
+            ("/é\u{202e}".as_bytes(), "\"/é\\u{202e}\""),
+            (b"/\xff", "\"/\\xff\""),
+            (b"", "\"\""),
+            (long.as_bytes(), &format!("{}…", &long[1..])),
+        ];
+        for (value, shown) in cases {
+            let fields = [("path", Value::from(value)), ("tried", Value::Natural(1))];
+            let text = line(Shape::Text(Colour::Off), &entry("m", &fields));
+            assert!(text.ends_with(&format!(": m path={shown} tried=1\n")), "{text}");
+            let json = line(Shape::Json, &entry("m", &fields));
+            let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let kept = String::from_utf8_lossy(&value[..value.len().min(VALUE_BYTES_MAX)]);
+            assert!(read["path"].as_str().unwrap().starts_with(&*kept), "{json}");
+            assert_eq!(json.lines().count(), 1, "{json}");
+        }
+        let text = line(Shape::Text(Colour::Off), &entry("a\r\nb", &[]));
+        assert!(text.ends_with("gossip: a\\r\\nb\n"), "{text}");
+    }
+
+    #[test]
+    fn no_field_takes_the_place_of_another() {
+        let fields = [("level", Value::Natural(1)), ("ratio", Value::Real(f64::NAN))];
+        let read: serde_json::Value =
+            serde_json::from_str(&line(Shape::Json, &entry("m", &fields))).unwrap();
+        assert_eq!(read["level"], "warning");
+        assert_eq!(read["field.level"], 1);
+        assert_eq!(read["ratio"], serde_json::Value::Null);
+    }
+}
