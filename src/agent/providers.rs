@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::file::{self, Provider};
-use super::source;
+use super::source::{self, Findings};
 use super::types::ProviderList;
 
 /// The most provider files a node reads.
@@ -18,29 +18,33 @@ pub(super) struct Providers {
     /// Sorted by name, which is unique.
     list: Vec<Provider>,
     /// For each broken file all that is wrong with it, a line for each problem.
-    problems: Vec<String>,
+    broken: Vec<String>,
 }
 
 impl Providers {
     /// Reads the files of this directory.
-    pub(super) fn load(config_dir: &Path) -> Self {
+    pub(super) fn load(config_dir: &Path, findings: &mut Findings) -> Self {
         let mut providers = Self::default();
         let is_ours = |name: &str| name.starts_with("providers") && name.ends_with(".yaml");
-        for path in source::files(config_dir, is_ours, FILES_MAX) {
+        for path in source::files(config_dir, is_ours, FILES_MAX, findings) {
             let shown = source::name(&path);
-            let read = source::text(&path).map_err(|error| format!("{shown}: {error}"));
+            let read =
+                source::text(&path).map_err(|error| vec![file::problem(&shown, None, error)]);
             match read.and_then(|text| file::read_providers(&shown, &text)) {
-                Ok(found) => providers.merge(found),
+                Ok(found) => providers.merge(found, findings),
                 Err(problems) => {
-                    tracing::warn!(
-                        file = %shown, error = %problems,
-                        "providers file is broken; none of its providers is used",
-                    );
-                    providers.problems.push(problems);
+                    let lines: Vec<String> = problems.iter().map(file::one_line).collect();
+                    providers.broken.push(lines.join("\n"));
+                    findings.found(config_dir, &problems);
                 }
             }
         }
         providers
+    }
+
+    /// Tells whether these are others than before.
+    pub(super) fn content(&self) -> Vec<(&str, u64)> {
+        self.list.iter().map(|provider| (provider.name.as_str(), provider.content)).collect()
     }
 
     /// The provider of this name.
@@ -56,7 +60,7 @@ impl Providers {
         } else {
             format!("known: {}", known.join(", "))
         };
-        let broken = if self.problems.is_empty() {
+        let broken = if self.broken.is_empty() {
             ""
         } else {
             "; a providers file is broken, `astromeshctl providers list` says how"
@@ -66,7 +70,7 @@ impl Providers {
 
     /// All that is wrong with the files, each as one text of a line a problem.
     pub(super) fn problems(&self) -> &[String] {
-        &self.problems
+        &self.broken
     }
 
     /// As they are listed; `used_by` names the agents that refer to one.
@@ -77,19 +81,19 @@ impl Providers {
                 .iter()
                 .map(|provider| provider.summary(used_by(&provider.name)))
                 .collect(),
-            problems: self.problems.clone(),
+            problems: self.broken.clone(),
         }
     }
 
-    fn merge(&mut self, found: Vec<Provider>) {
+    fn merge(&mut self, found: Vec<Provider>, findings: &mut Findings) {
         for provider in found {
             match self.position(&provider.name) {
                 Ok(index) => {
                     let earlier = &mut self.list[index];
-                    tracing::warn!(
-                        provider = %provider.name, file = %provider.file, earlier = %earlier.file,
-                        "two files have a provider of this name; the later file wins",
-                    );
+                    findings.warnings.push(format!(
+                        "{}: {} has a provider `{}` too; the later file wins",
+                        provider.file, earlier.file, provider.name
+                    ));
                     *earlier = provider;
                 }
                 Err(index) => self.list.insert(index, provider),

@@ -3,6 +3,7 @@
 //! Owns what is listed, shown and run. A broken file is listed as a draft with its problems and
 //! never keeps the others from loading. Does not change after loading: a reload makes a new one.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use serde_json::Value;
 use super::file::{self, AgentFile, Candidate, Program, Reading, Work};
 use super::providers::Providers;
 use super::run::Agent;
+use super::source::{self, Findings, content_of};
 use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
-use super::{Offer, UpstreamUrl, source};
+use super::{Offer, UpstreamUrl};
 use crate::model::{ChatModel, ModelError, echo::Echo, openai::OpenAi};
 
 /// The most agent files a node reads.
@@ -30,10 +32,25 @@ pub struct Registry {
     providers: Providers,
 }
 
+/// In what two registries differ; each list of names is sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// New agents.
+    pub added: Vec<String>,
+    /// Agents that are gone.
+    pub removed: Vec<String>,
+    /// Agents whose file, or a provider that it refers to, says something else.
+    pub changed: Vec<String>,
+    /// Whether the providers do.
+    pub providers: bool,
+}
+
 #[derive(Debug)]
 struct Entry {
     summary: AgentSummary,
     document: Option<Value>,
+    /// Tells whether the file says something else than before.
+    content: u64,
     /// Present exactly when the status is `deployed`.
     deployed: Option<Deployed>,
 }
@@ -70,40 +87,75 @@ pub enum RunError {
 
 impl Registry {
     /// Reads `agents/*.agent.yaml` below this directory, and the `providers*.yaml` in it to which
-    /// they may refer; a missing directory holds no agents.
+    /// they may refer; a missing directory holds no agents. What is wrong is not logged here.
     ///
     /// Models are asked through `http`, which should be [`crate::model::http_client`]. Reads files
     /// synchronously: call it at start and on reload, not for a request.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, to be given away")]
-    pub fn load(config_dir: &Path, http: Client) -> Self {
+    pub fn load(config_dir: &Path, http: &Client) -> (Self, Findings) {
+        let mut findings = Findings::default();
         let mut entries: Vec<Entry> = Vec::new();
-        let mut claimed: Vec<(String, String)> = Vec::new();
-        let providers = Providers::load(config_dir);
+        let mut claimed: HashMap<String, String> = HashMap::new();
+        let providers = Providers::load(config_dir, &mut findings);
         let is_agent = |name: &str| name.ends_with(FILE_ENDING);
-        for path in source::files(&config_dir.join("agents"), is_agent, FILES_MAX) {
+        for path in source::files(&config_dir.join("agents"), is_agent, FILES_MAX, &mut findings) {
             let name = source::name(&path);
             let stem = name.strip_suffix(FILE_ENDING).unwrap_or(&name).to_owned();
             let shown = format!("agents/{name}");
-            let mut reading = match source::text(&path) {
-                Ok(text) => file::read(&shown, &text, &providers),
-                Err(error) => Reading::unreadable(format!("{shown}: {error}")),
+            let text = source::text(&path);
+            let mut reading = match &text {
+                Ok(text) => file::read(&shown, text, &providers),
+                Err(error) => Reading::unreadable(&shown, error),
             };
             if let Some(name) = &reading.name {
-                match claimed.iter().find(|(earlier, _)| earlier == name) {
-                    Some((_, first)) => {
-                        reading.agent = Err(format!(
-                            "{shown}: metadata.name: {name:?}: is the name of {first} too; rename one"
-                        ));
-                    }
-                    None => claimed.push((name.clone(), shown)),
+                match claimed.get(name) {
+                    Some(first) => reading.claim_again(&shown, first),
+                    None => drop(claimed.insert(name.clone(), shown.clone())),
                 }
             }
-            entries.push(Entry::new(reading, stem, &http));
+            match &reading.agent {
+                Ok(file) if file.unused.is_empty() => {}
+                Ok(file) => findings.warnings.push(format!(
+                    "{shown}: this version does not act on {}",
+                    file.unused.join(", ")
+                )),
+                Err(problems) => findings.found(config_dir, problems),
+            }
+            let content = content_of(text.as_deref().unwrap_or_default());
+            entries.push(Entry::new(reading, stem, content, http));
         }
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
-        Self { entries, providers }
+        (Self { entries, providers }, findings)
+    }
+
+    /// In what a newer registry differs from this one.
+    #[must_use]
+    pub fn differences(&self, newer: &Self) -> Differences {
+        let mut differences = Differences {
+            providers: self.providers.content() != newer.providers.content(),
+            ..Differences::default()
+        };
+        for entry in newer.entries_by_name() {
+            let name = &entry.summary.name;
+            match self.entry(name) {
+                None => differences.added.push(name.clone()),
+                Some(old) if self.content(old) != newer.content(entry) => {
+                    differences.changed.push(name.clone());
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = self.entries_by_name().map(|entry| &entry.summary.name);
+        differences.removed = gone.filter(|name| newer.entry(name).is_none()).cloned().collect();
+        differences
+    }
+
+    /// All that an agent was made of: its file, and the providers that it refers to.
+    fn content(&self, entry: &Entry) -> (u64, AgentStatus, Vec<Option<u64>>) {
+        let names = entry.deployed.iter().flat_map(|deployed| &deployed.providers);
+        let content = |name: &String| self.providers.get(name).map(|provider| provider.content);
+        (entry.content, entry.summary.status, names.map(content).collect())
     }
 
     /// All agents, drafts included, sorted by name.
@@ -189,6 +241,11 @@ impl Registry {
         }
     }
 
+    /// One entry of each name: the one that serves requests, if there is such a one.
+    fn entries_by_name(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.chunk_by(|a, b| a.summary.name == b.summary.name).filter_map(<[_]>::first)
+    }
+
     /// The first entry of this name: the one that serves requests, if there is such a one.
     fn entry(&self, name: &str) -> Option<&Entry> {
         let index = self.entries.partition_point(|entry| entry.summary.name.as_str() < name);
@@ -201,22 +258,13 @@ impl Registry {
 }
 
 impl Entry {
-    fn new(reading: Reading, stem: String, http: &Client) -> Self {
+    fn new(reading: Reading, stem: String, content: u64, http: &Client) -> Self {
         let name = reading.name.unwrap_or(stem);
         let (status, error, deployed) = match reading.agent {
-            Ok(file) => {
-                if !file.unused.is_empty() {
-                    tracing::warn!(
-                        agent = %name,
-                        keys = %file.unused.join(", "),
-                        "agent file has parts that this version does not act on",
-                    );
-                }
-                (AgentStatus::Deployed, None, Some(deploy(&name, file, http)))
-            }
-            Err(error) => {
-                tracing::warn!(agent = %name, error = %error, "agent file is broken; listed as draft");
-                (AgentStatus::Draft, Some(error), None)
+            Ok(file) => (AgentStatus::Deployed, None, Some(deploy(&name, file, http))),
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(file::one_line).collect();
+                (AgentStatus::Draft, Some(lines.join("\n")), None)
             }
         };
         Self {
@@ -228,6 +276,7 @@ impl Entry {
                 error,
             },
             document: reading.document,
+            content,
             deployed,
         }
     }

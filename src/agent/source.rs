@@ -1,10 +1,35 @@
 //! The files that agents and providers come from: found in a directory, and read within bounds.
+//!
+//! Owns what was found to be wrong with them on the way. Reads synchronously, and logs nothing.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::file::FILE_BYTES_MAX;
+use crate::config::{Origin, Problem};
+
+/// What is wrong or odd about files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is wrong, file after file. Nothing comes of a file with a problem.
+    pub problems: Vec<Problem>,
+    /// What is odd, but keeps nothing from being used.
+    pub warnings: Vec<String>,
+}
+
+impl Findings {
+    /// Keeps the problems of a file in this directory, with the way to it.
+    pub(super) fn found(&mut self, directory: &Path, problems: &[Problem]) {
+        self.problems.extend(problems.iter().cloned().map(|mut problem| {
+            if let Origin::File { path, .. } = &mut problem.origin {
+                *path = directory.join(&*path);
+            }
+            problem
+        }));
+    }
+}
 
 /// The files of a directory whose names are wanted, in the order of their names; of more than `max`
 /// the first. A directory that is missing has none.
@@ -12,13 +37,19 @@ pub(super) fn files(
     directory: &Path,
     is_wanted: impl Fn(&str) -> bool,
     max: usize,
+    findings: &mut Findings,
 ) -> Vec<PathBuf> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(path = %directory.display(), error = %error, "cannot read directory");
-            }
+            findings.problems.push(Problem {
+                origin: Origin::File { path: directory.to_owned(), line: None },
+                key: String::new(),
+                value: None,
+                what: format!("cannot be read: {error}"),
+                remedy: "let the user of the daemon read it".to_owned(),
+            });
             return Vec::new();
         }
     };
@@ -29,10 +60,11 @@ pub(super) fn files(
         .collect();
     paths.sort();
     if paths.len() > max {
-        tracing::warn!(
-            path = %directory.display(), files = paths.len(),
-            "more than {max} files; only the first {max} by name are read",
-        );
+        findings.warnings.push(format!(
+            "{}: {} such files, of which only the first {max} by name are read",
+            directory.display(),
+            paths.len()
+        ));
         paths.truncate(max);
     }
     paths
@@ -41,6 +73,13 @@ pub(super) fn files(
 /// The name of a file, without its directories.
 pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A number that differs where texts do.
+pub(super) fn content_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// The text of a file; the error says why there is none.

@@ -79,6 +79,14 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl Problem {
+    /// All of it on one line, for a log.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        self.to_string().replace("\n    ", "; ")
+    }
+}
+
 impl fmt::Display for Problem {
     /// `ORIGIN: KEY: what (got VALUE)`, and the remedy on a second, indented line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

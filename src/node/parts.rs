@@ -266,11 +266,19 @@ fn metrics_sources(
     })
 }
 
+/// The agents as their files say; of a broken one a draft. What is wrong is said in the log.
 fn load_agents(config: &Runtime) -> Registry {
     if !config.services.contains(Service::Agents) {
         return Registry::default();
     }
-    Registry::load(&config.dir, model::http_client())
+    let (registry, findings) = Registry::load(&config.dir, &model::http_client());
+    for warning in &findings.warnings {
+        warn!("{warning}");
+    }
+    for problem in &findings.problems {
+        warn!("a file is broken, and nothing in it is used: {}", problem.one_line());
+    }
+    registry
 }
 
 /// What other nodes tell of their load by beacon goes to the choice of nodes, once there is one.

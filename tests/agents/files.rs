@@ -4,6 +4,7 @@ use std::path::Path;
 
 use astromesh::agent::Registry;
 use astromesh::agent::types::{AgentStatus, AgentSummary};
+use astromesh::config::Origin;
 use serde_json::json;
 
 use crate::support::{load, registry};
@@ -212,4 +213,65 @@ fn of_two_files_with_one_name_the_second_is_a_draft_that_names_the_first() {
     assert!(list[1]["error"].as_str().unwrap().contains("agents/a.agent.yaml"), "{list}");
     assert_eq!(registry.served_names(), ["twin"]);
     assert_eq!(registry.document("twin").unwrap()["metadata"]["version"], "1");
+}
+
+#[test]
+fn problems_name_file_line_key_and_value_and_oddities_are_warnings() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let agents = directory.path().join("agents");
+    std::fs::create_dir(&agents).unwrap();
+    let write = |stem: &str, text: &str| {
+        std::fs::write(agents.join(format!("{stem}.agent.yaml")), text).unwrap();
+    };
+    let model = "spec:\n  model: {primary: {provider: echo}}\n";
+    write("a", &format!("metadata: {{name: same}}\n{model}  memory: {}\n", "{}"));
+    write("b", &format!("metadata:\n  name: same\n{model}"));
+    write("c", &format!("metadata: {{name: c}}\n{model}  max_concurrent: -1\n"));
+    let (registry, findings) = Registry::load(directory.path(), &astromesh::model::http_client());
+
+    let found = |problem: &astromesh::config::Problem| {
+        let Origin::File { path, line } = &problem.origin else { panic!("{problem}") };
+        let name = path.strip_prefix(&agents).unwrap().to_str().unwrap().to_owned();
+        (name, *line, problem.key.clone(), problem.value.clone())
+    };
+    let value = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        findings.problems.iter().map(found).collect::<Vec<_>>(),
+        [
+            ("b.agent.yaml".to_owned(), Some(2), "metadata.name".to_owned(), value("\"same\"")),
+            ("c.agent.yaml".to_owned(), Some(4), "spec.max_concurrent".to_owned(), value("-1")),
+        ]
+    );
+    assert_eq!(
+        findings.warnings,
+        ["agents/a.agent.yaml: this version does not act on spec.memory"]
+    );
+    assert_eq!(registry.served_names(), ["same"]);
+}
+
+#[test]
+fn registries_differ_by_what_their_files_say() {
+    let text = |name: &str, more: &str| {
+        format!(
+            "metadata: {{name: {name}}}\nspec:\n  model: {{primary: {{provider: echo}}}}{more}\n"
+        )
+    };
+    let old = registry(&[
+        ("a", &text("a", "")),
+        ("b", &text("b", "")),
+        ("c", &text("c", "")),
+        ("d", "broken: [\n"),
+    ]);
+    let new = registry(&[
+        ("moved", &text("a", "")),
+        ("b", &text("b", "\n  max_concurrent: 1")),
+        ("d", &text("d", "")),
+        ("e", &text("e", "")),
+    ]);
+
+    let differences = old.differences(&new);
+
+    assert_eq!(differences.added, ["e"]);
+    assert_eq!(differences.removed, ["c"]);
+    assert_eq!(differences.changed, ["b", "d"]);
 }

@@ -1,7 +1,7 @@
 //! What agents inherit from the providers that they refer to.
 
-use astromesh::agent::Registry;
 use astromesh::agent::types::{AgentStatus, ProviderSummary};
+use astromesh::agent::{Differences, Registry};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -174,4 +174,24 @@ fn documented_keys_are_accepted_and_unreadable_files_named() {
     let unreadable = registry(&[("providers.c.yaml", "a: [1")], "{primary: {provider: echo}}");
     assert!(unreadable.provider_problems()[0].starts_with("providers.c.yaml:"));
     assert!(unreadable.serves("a"));
+}
+
+#[test]
+fn an_agent_differs_when_its_provider_does_even_in_nothing_but_the_key() {
+    let providers = |key: &str, other: &str| {
+        format!(
+            "kind: ProviderConfig\nspec:\n  providers:\n    p: {{type: openai_compat, endpoint: \
+             \"http://127.0.0.1:1/v1\", models: [m], api_key: {key}}}\n    other: {{models: [{other}]}}\n"
+        )
+    };
+    let with = |text: &str| registry(&[("providers.yaml", text)], "{primary: {providerRef: p}}");
+    let old = with(&providers("one", "a"));
+    let other = with(&providers("one", "b"));
+    let keyed = with(&providers("two", "a"));
+
+    let unused = old.differences(&other);
+    assert!(unused.providers && unused.changed.is_empty(), "{unused:?}");
+    let used = old.differences(&keyed);
+    assert!(used.providers && used.changed == ["a"], "{used:?}");
+    assert_eq!(old.differences(&with(&providers("one", "a"))), Differences::default());
 }

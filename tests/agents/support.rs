@@ -29,7 +29,7 @@ pub(crate) fn registry(files: &[(&str, &str)]) -> Registry {
 }
 
 pub(crate) fn load(config_dir: &Path) -> Registry {
-    Registry::load(config_dir, http_client())
+    Registry::load(config_dir, &http_client()).0
 }
 
 /// A registry with the agent `a`, whose `spec` is this YAML in flow style or indented by two.

@@ -16,8 +16,10 @@ use serde_json::Value;
 use super::prompt::Prompt;
 use super::providers::Providers;
 use super::{CONCURRENT_MAX, UpstreamUrl};
-use crate::config::{secret, yaml};
+use crate::config::{Problem, secret, yaml};
 use section::{Path, Problems, Section};
+
+pub(in crate::agent) use section::{one_line, problem};
 
 pub(in crate::agent) use model::Candidate;
 pub(in crate::agent) use provider::{Provider, read as read_providers};
@@ -89,24 +91,39 @@ pub(in crate::agent) struct Program {
 pub(in crate::agent) struct Reading {
     /// `metadata.name`, if it is a name.
     pub(in crate::agent) name: Option<String>,
+    /// Where that stands.
+    name_line: Option<usize>,
     pub(in crate::agent) version: String,
     pub(in crate::agent) namespace: String,
     /// The whole document with its secrets blanked, if the text is YAML.
     pub(in crate::agent) document: Option<Value>,
-    /// The agent, or all that is wrong, a line for each problem.
-    pub(in crate::agent) agent: Result<AgentFile, String>,
+    /// The agent, or all that is wrong, which is never empty. Files are named as they were given.
+    pub(in crate::agent) agent: Result<AgentFile, Vec<Problem>>,
 }
 
 impl Reading {
     /// A file of which nothing can be read.
-    pub(in crate::agent) fn unreadable(error: String) -> Self {
+    pub(in crate::agent) fn unreadable(file: &str, why: impl Into<String>) -> Self {
+        Self::broken(vec![problem(file, None, why)])
+    }
+
+    fn broken(problems: Vec<Problem>) -> Self {
         Self {
             name: None,
+            name_line: None,
             version: "0.1.0".to_owned(),
             namespace: "default".to_owned(),
             document: None,
-            agent: Err(error),
+            agent: Err(problems),
         }
+    }
+
+    /// Another file has the same `metadata.name`.
+    pub(in crate::agent) fn claim_again(&mut self, file: &str, first: &str) {
+        let what = format!("is the name of {first} too; rename one");
+        let value = self.name.as_ref().map(|name| format!("{name:?}"));
+        let key = "metadata.name".to_owned();
+        self.agent = Err(vec![Problem { key, value, ..problem(file, self.name_line, what) }]);
     }
 }
 
@@ -114,26 +131,30 @@ impl Reading {
 pub(in crate::agent) fn read(file: &str, text: &str, providers: &Providers) -> Reading {
     let document = match document(file, text) {
         Ok(document) => document,
-        Err(error) => return Reading::unreadable(error),
+        Err(problems) => return Reading::broken(problems),
     };
     let mut problems = Problems::new(file, &document);
-    let mut reading = Reading::unreadable(String::new());
+    let mut reading = Reading::unreadable(file, "holds no agent");
     let agent = Section::new(document.value(), Path::default(), &mut problems)
         .and_then(|top| read_document(&top, providers, &mut reading, &mut problems));
-    reading.agent = match (problems.into_text(), agent) {
-        (None, Some(agent)) => Ok(agent),
-        (Some(problems), _) => Err(problems),
-        (None, None) => unreachable!("a file without an agent has a problem"),
-    };
+    let problems = problems.into_list();
+    match agent {
+        Some(agent) if problems.is_empty() => reading.agent = Ok(agent),
+        Some(_) | None => {
+            assert!(!problems.is_empty(), "a file without an agent has a problem");
+            reading.agent = Err(problems);
+        }
+    }
+    reading.name_line = Some(document.line("metadata.name"));
     reading.document = Some(secret::without_secrets(document.value().clone()));
     reading
 }
 
 /// The text as YAML; the error says where it is none.
-fn document(file: &str, text: &str) -> Result<yaml::Document, String> {
+fn document(file: &str, text: &str) -> Result<yaml::Document, Vec<Problem>> {
     yaml::Document::parse(text).map_err(|error| {
-        let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
-        format!("{file}:{line} not readable as YAML: {}", error.message)
+        let what = format!("not readable as YAML: {}", error.message);
+        vec![problem(file, error.line, what)]
     })
 }
 

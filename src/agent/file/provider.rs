@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use super::section::{Path, Problems, Section};
 use super::{document, is_name, model};
+use crate::agent::source::content_of;
 use crate::agent::types::ProviderSummary;
+use crate::config::Problem;
 
 /// The most providers of one file.
 const PROVIDERS_MAX: usize = 256;
@@ -32,6 +34,8 @@ pub(in crate::agent) struct Provider {
     pub(in crate::agent) name: String,
     /// The file that has it.
     pub(in crate::agent) file: String,
+    /// Tells whether the block says something else than before.
+    pub(in crate::agent) content: u64,
     kind: Option<String>,
     endpoint: Option<String>,
     models: Vec<String>,
@@ -126,8 +130,8 @@ fn with_state(variable: &str) -> (Option<String>, Option<bool>) {
 }
 
 /// Reads the text of a provider file; `file` is how messages name it. The error is all that is
-/// wrong, a line for each problem.
-pub(in crate::agent) fn read(file: &str, text: &str) -> Result<Vec<Provider>, String> {
+/// wrong.
+pub(in crate::agent) fn read(file: &str, text: &str) -> Result<Vec<Provider>, Vec<Problem>> {
     let document = document(file, text)?;
     let mut problems = Problems::new(file, &document);
     let mut providers = Vec::new();
@@ -143,7 +147,8 @@ pub(in crate::agent) fn read(file: &str, text: &str) -> Result<Vec<Provider>, St
             providers = read_spec(file, &spec, &mut problems);
         }
     }
-    problems.into_text().map_or(Ok(providers), Err)
+    let problems = problems.into_list();
+    if problems.is_empty() { Ok(providers) } else { Err(problems) }
 }
 
 fn read_spec(file: &str, spec: &Section<'_>, problems: &mut Problems<'_>) -> Vec<Provider> {
@@ -184,6 +189,7 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
     Provider {
         name: name.to_owned(),
         file: file.to_owned(),
+        content: content_of(&Value::Object(block.map.clone()).to_string()),
         kind: owned(block.choice("type", model::KINDS, problems)),
         endpoint: owned(block.value("endpoint").and_then(Value::as_str)),
         models: models(block, problems),

@@ -1,11 +1,12 @@
 //! Reads mappings of a document key by key and notes everything that is wrong with them.
 //!
-//! Owns the wording of a problem: file, line, key, value, remedy. Refuses to stop at the first one.
+//! Owns what is said of a problem: file, line, key, value, what to write. Refuses to stop at the
+//! first one.
 
 use serde_json::{Map, Value};
 
-use crate::config::secret;
 use crate::config::yaml::Document;
+use crate::config::{Origin, Problem, secret};
 
 /// How many problems of one file are told; the rest is counted.
 const PROBLEMS_MAX: usize = 50;
@@ -18,7 +19,7 @@ const VALUE_CHARS_MAX: usize = 60;
 pub(super) struct Problems<'a> {
     file: &'a str,
     document: &'a Document,
-    found: Vec<String>,
+    found: Vec<Problem>,
     left_out: usize,
 }
 
@@ -27,25 +28,59 @@ impl<'a> Problems<'a> {
         Self { file, document, found: Vec::new(), left_out: 0 }
     }
 
-    /// Notes that the value at this path is wrong; `remedy` says what to write instead.
-    pub(super) fn add(&mut self, path: &Path, value: Option<&Value>, remedy: &str) {
+    /// Notes that the value at this path is wrong; `what` says what to write instead.
+    pub(super) fn add(&mut self, path: &Path, value: Option<&Value>, what: &str) {
         if self.found.len() >= PROBLEMS_MAX {
             self.left_out += 1;
             return;
         }
-        let line = self.document.line(&path.text);
-        let value = value.map_or_else(String::new, |value| format!("{}: ", path.show(value)));
-        self.found.push(format!("{}:{line}: {}: {value}{remedy}", self.file, path.dotted()));
+        self.found.push(Problem {
+            key: path.dotted().to_owned(),
+            value: value.map(|value| path.show(value)),
+            ..problem(self.file, Some(self.document.line(&path.text)), what)
+        });
     }
 
-    /// All of them as one text, a line each; `None` when the file is fine.
-    pub(super) fn into_text(mut self) -> Option<String> {
+    /// All of them; empty when the file is fine.
+    pub(super) fn into_list(mut self) -> Vec<Problem> {
         if self.left_out > 0 {
-            self.found.push(format!("{}: and {} more problems", self.file, self.left_out));
+            let more = format!("and {} more problems", self.left_out);
+            self.found.push(problem(self.file, None, more));
         }
-        if self.found.is_empty() { None } else { Some(self.found.join("\n")) }
+        self.found
     }
 }
+
+/// A problem of a file as a whole, or of a line in it.
+pub(in crate::agent) fn problem(
+    file: &str,
+    line: Option<usize>,
+    what: impl Into<String>,
+) -> Problem {
+    Problem {
+        origin: Origin::File { path: file.into(), line },
+        key: String::new(),
+        value: None,
+        what: what.into(),
+        remedy: REMEDY.to_owned(),
+    }
+}
+
+/// A problem where only the file itself can be the remedy: `FILE:LINE: KEY: VALUE: what`.
+pub(in crate::agent) fn one_line(problem: &Problem) -> String {
+    let Problem { origin, key, value, what, .. } = problem;
+    let mut text = origin.to_string();
+    for part in [key, value.as_ref().unwrap_or(&String::new())] {
+        if !part.is_empty() {
+            text.push_str(": ");
+            text.push_str(part);
+        }
+    }
+    format!("{text}: {what}")
+}
+
+/// Beside what is said of the problem itself.
+const REMEDY: &str = "mend the file, or remove it";
 
 /// The way to a value, such as `spec.tools[1].name`.
 #[derive(Debug, Clone, Default)]
