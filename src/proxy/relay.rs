@@ -174,7 +174,7 @@ impl<'a> Relay<'a> {
     fn take(&mut self, start: usize) {
         let down = &mut self.lane.down;
         let is_plain = self.form == BodyForm::Plain;
-        let progress = if is_plain || self.recorder.is_some() {
+        let (progress, parts) = if is_plain || self.recorder.is_some() {
             let mut parts: SmallVec<[Range<usize>; 8]> = SmallVec::new();
             let progress = self.tracker.advance_with(&down[start..], |part| parts.push(part));
             if let Some(recorder) = &mut self.recorder {
@@ -182,21 +182,19 @@ impl<'a> Relay<'a> {
                     recorder.push(&down[start + part.start..start + part.end]);
                 }
             }
-            let taken = progress.map_or(0, |progress| progress.taken);
-            self.ready = start + taken;
-            if is_plain {
-                self.ready = gather(down, start, taken, &parts);
-            }
-            progress
+            (progress, parts)
         } else {
-            let progress = self.tracker.advance(&down[start..]);
-            self.ready = start + progress.map_or(0, |progress| progress.taken);
-            progress
+            (self.tracker.advance(&down[start..]), SmallVec::new())
         };
+        // What is wrong is not passed on, and the part before it is.
+        let taken = match progress {
+            Ok(progress) => progress.taken,
+            Err(_) => self.tracker.retreat(),
+        };
+        self.ready = if is_plain { gather(down, start, taken, &parts) } else { start + taken };
         match progress {
             Ok(progress) if progress.is_done => self.has_read(End::Whole),
             Ok(_) => {}
-            // What is wrong is not passed on; the part before it has been, if it came before.
             Err(_) => self.has_read(End::Broken),
         }
     }

@@ -39,14 +39,20 @@ async fn chunks_arrive_one_by_one_and_as_they_were_cut() {
 
 #[tokio::test]
 async fn a_stream_of_events_that_breaks_off_ends_with_an_event_that_says_so() {
-    // What the backend writes last, and what the client gets instead of the rest.
+    // What the backend writes last, what it writes with it that is no chunk, and what the client gets
+    // instead of the rest.
     let rows = [
-        ("8\r\ndata: 1\n\r\n", ""),
-        ("a\r\ndata: 1", "\n\n\n\r\n"),
-        ("8\r\ndata: 1\n", "\r\n"),
-        ("8\r\ndata: 1\n\r", "\n"),
+        ("8\r\ndata: 1\n\r\n", "", ""),
+        ("a\r\ndata: 1", "", "\n\n\n\r\n"),
+        ("8\r\ndata: 1\n", "", "\r\n"),
+        ("8\r\ndata: 1\n\r", "", "\n"),
+        ("8\r\ndata: 1\n\r\n", "no size\r\n", ""),
+        ("8\r\ndata: 1\n\r\n", "5;a=b\ndata\r\n", ""),
+        ("8\r\ndata: 1\n\r\n", "0\r\nno trailer\r\n", ""),
+        ("8\r\ndata: 1\n", "more than it said", "\r\n"),
+        ("8\r\ndata: 1\n\r", "more than it said", "\n"),
     ];
-    for (last, mended) in rows {
+    for (last, malformed, mended) in rows {
         let (gateway, backend) = pair().await;
         let mut client = Raw::connect(gateway.address).await;
         client.write(&format!("{RUN}x-request-id: abc\r\ncontent-length: 2\r\n\r\n{{}}")).await;
@@ -56,7 +62,7 @@ async fn a_stream_of_events_that_breaks_off_ends_with_an_event_that_says_so() {
             .write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n")
             .await;
         client.head().await;
-        connection.write(last).await;
+        connection.write(&format!("{last}{malformed}")).await;
         client.read_until(last).await;
         drop(connection);
         let end = client.read_to_end().await;
@@ -252,6 +258,21 @@ async fn an_old_client_gets_the_body_without_chunks_and_a_close() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("connection: close") && !head.contains("transfer-encoding"), "{head}");
     assert_eq!(body, "abcdefg");
+}
+
+#[tokio::test]
+async fn an_old_client_gets_what_came_before_a_malformed_chunk() {
+    let (gateway, backend) = pair().await;
+    let mut client = Raw::connect(gateway.address).await;
+    client.write("POST /v1/agents/support/run HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}").await;
+    let mut connection = backend.accept().await;
+    connection.read_request().await;
+    connection
+        .write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefgh")
+        .await;
+    let answer = client.read_to_end().await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("abcdefg\n\nevent: error\n"), "{body}");
 }
 
 #[tokio::test]

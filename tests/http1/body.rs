@@ -153,6 +153,28 @@ fn a_cut_chunk_says_what_it_lacks() {
 }
 
 #[test]
+fn after_something_malformed_there_is_a_way_back_to_where_it_begins() {
+    // What was read before, what is read now, how much of that is good, and what ends the body there.
+    type Row = (&'static str, &'static str, usize, Option<&'static [u8]>);
+    let rows: [Row; 7] = [
+        ("", "5\r\nhello\r\n5x\r\n", 10, Some(b"")),
+        ("", "5\r\nhello\r\nx", 10, Some(b"")),
+        ("", "5\r\nhelloX", 8, Some(b"\r\n")),
+        ("5\r\nhello", "\rX", 1, Some(b"\n")),
+        ("5\r\nhello", "\r\n0\r\nno trailer\r\n", 2, Some(b"")),
+        ("5\r\nhello\r\n", "x", 0, Some(b"")),
+        ("5\r\nhello\r\n5", "x", 0, None),
+    ];
+    for (before, now, good, end) in rows {
+        let mut tracker = BodyTracker::new(Framing::Chunked);
+        tracker.advance(before.as_bytes()).unwrap();
+        tracker.advance(now.as_bytes()).unwrap_err();
+        assert_eq!(tracker.chunk_end(), None, "{before:?} {now:?}");
+        assert_eq!((tracker.retreat(), tracker.chunk_end()), (good, end), "{before:?} {now:?}");
+    }
+}
+
+#[test]
 fn bodies_without_chunks_end_by_count_or_by_closing() {
     let mut tracker = BodyTracker::new(Framing::Length(5));
     assert_eq!(tracker.advance(b"hel"), Ok(Progress { taken: 3, is_done: false }));

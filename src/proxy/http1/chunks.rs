@@ -50,6 +50,8 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 pub struct BodyTracker {
     state: State,
+    /// Where what was malformed begins in the bytes given last, and the state before it.
+    good: (usize, State),
     /// Without framing.
     body_bytes: u64,
     extension_bytes: u32,
@@ -96,6 +98,27 @@ enum State {
     Broken(BadBody),
 }
 
+impl State {
+    /// Whether a body that breaks off here can be ended, see [`BodyTracker::chunk_end`].
+    const fn is_good_end(self) -> bool {
+        match self {
+            Self::Boundary | Self::Chunk(_) | Self::ChunkReturn | Self::ChunkLineFeed => true,
+            Self::Done
+            | Self::Length(_)
+            | Self::UntilClose
+            | Self::Size { .. }
+            | Self::Extension(_)
+            | Self::SizeLineFeed(_)
+            | Self::TrailerStart
+            | Self::TrailerName
+            | Self::TrailerValue
+            | Self::TrailerLineFeed
+            | Self::LastLineFeed
+            | Self::Broken(_) => false,
+        }
+    }
+}
+
 impl BodyTracker {
     /// At the start of a body framed like this.
     #[must_use]
@@ -108,6 +131,7 @@ impl BodyTracker {
         };
         Self {
             state,
+            good: (0, state),
             body_bytes: 0,
             extension_bytes: 0,
             trailer_bytes: 0,
@@ -121,7 +145,8 @@ impl BodyTracker {
     ///
     /// # Errors
     ///
-    /// The chunks are malformed; so is everything that follows.
+    /// The chunks are malformed; so is everything that follows. [`Self::retreat`] tells what came
+    /// before.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, BadBody> {
         self.advance_with(bytes, |_| ())
     }
@@ -139,8 +164,12 @@ impl BodyTracker {
         mut each: impl FnMut(Range<usize>),
     ) -> Result<Progress, BadBody> {
         let mut taken = 0;
+        self.good = (0, self.state);
         while taken < bytes.len() {
             let rest = &bytes[taken..];
+            if self.state.is_good_end() {
+                self.good = (taken, self.state);
+            }
             let step = match self.state {
                 State::Length(left) | State::Chunk(left) => {
                     let part = usize::try_from(left).map_or(rest.len(), |it| it.min(rest.len()));
@@ -173,6 +202,15 @@ impl BodyTracker {
             taken += step;
         }
         Ok(Progress { taken, is_done: self.is_done() })
+    }
+
+    /// After an error: goes back to before what was malformed, a whole line of framing if that is
+    /// possible, so that [`Self::chunk_end`] tells how to end there. How many of the bytes given last
+    /// come before it.
+    pub fn retreat(&mut self) -> usize {
+        let (taken, state) = self.good;
+        self.state = state;
+        taken
     }
 
     /// Whether the body has been seen to its end.
