@@ -4,10 +4,14 @@
 //! it may have to be sent again, and what a client that does not wait has sent after it. Reads on
 //! while an answer is awaited, since that is how a client that left is noticed.
 
+use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::http1::{BodyTracker, Framing};
@@ -15,11 +19,12 @@ use super::link::{self, Link, READ_BYTES_MIN};
 use super::settings::{PIPELINED_BYTES_MAX, REPLAY_BYTES_MAX, WINDOW_BYTES};
 
 /// The client's end of a connection.
-#[derive(Debug)]
 pub(super) struct Client {
     stream: TcpStream,
     /// Read, and not done with.
     pub(super) input: BytesMut,
+    /// Ready when the client has left; made when it is first needed for a request.
+    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// What is wrong with the body of a request.
@@ -68,7 +73,7 @@ pub(super) struct Upload {
 
 impl Client {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), leaving: None }
     }
 
     /// Reads once, behind what is there. Ready with 0 when the client has left.
@@ -76,8 +81,8 @@ impl Client {
         link::poll_read(&mut self.stream, context, &mut self.input, READ_BYTES_MIN)
     }
 
-    /// Ready when the client has left. Reads what it sends ahead, up to a limit; behind that its
-    /// end is noticed only when something is written.
+    /// Ready when the client has left. Reads what it sends ahead, up to a limit; behind that only its
+    /// leaving is looked for.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>, done: usize) -> Poll<()> {
         while self.input.len() - done < PIPELINED_BYTES_MAX {
             match ready!(self.poll_more(context)) {
@@ -85,7 +90,22 @@ impl Client {
                 Ok(_) => {}
             }
         }
-        Poll::Pending
+        self.poll_leaving(context)
+    }
+
+    /// Ready when the client has left, though what it sent is not read: the system tells its end
+    /// behind that, as long as its buffers have room for what comes before the end.
+    pub(super) fn poll_leaving(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Self { stream, leaving, .. } = self;
+        let leaving = leaving.get_or_insert_with(|| match second(stream) {
+            Ok(second) => Box::pin(left(second)),
+            // Out of file descriptors: it is noticed when something is written.
+            Err(error) => {
+                tracing::debug!(%error, "cannot watch whether a client leaves");
+                Box::pin(std::future::pending())
+            }
+        });
+        leaving.as_mut().poll(context)
     }
 
     /// Writes two buffers; see [`link::poll_write`].
@@ -100,6 +120,36 @@ impl Client {
 
     pub(super) const fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, input, leaving: _ } = self;
+        formatter
+            .debug_struct("Client")
+            .field("stream", stream)
+            .field("input", &input.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The same connection once more, with a readiness of its own: that of the first says that there is
+/// something to read, and goes on saying so.
+fn second(stream: &TcpStream) -> io::Result<TcpStream> {
+    let socket = SockRef::from(stream).try_clone()?;
+    TcpStream::from_std(socket.into())
+}
+
+/// Waits until the other side has closed its end, or the connection is broken.
+async fn left(stream: TcpStream) {
+    // Something urgent is never asked for, so that only the end wakes this.
+    let interest = Interest::PRIORITY | Interest::ERROR;
+    loop {
+        match stream.ready(interest).await {
+            Ok(ready) if !ready.is_read_closed() && !ready.is_error() => {}
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 
@@ -194,6 +244,18 @@ impl Upload {
         }
     }
 
+    /// Ready when the client has left. To be asked whenever [`Self::poll_send`] has done what it can.
+    pub(super) fn poll_gone(&self, context: &mut Context<'_>, client: &mut Client) -> Poll<()> {
+        if self.is_read || self.is_stopped {
+            client.poll_gone(context, self.known)
+        } else if self.known - self.sent >= WINDOW_BYTES {
+            client.poll_leaving(context)
+        } else {
+            // It reads on itself.
+            Poll::Pending
+        }
+    }
+
     /// Lets go of what was sent, once there is too much of it to keep for another attempt.
     fn let_go(&mut self, client: &mut Client) {
         if self.known - self.start > REPLAY_BYTES_MAX || !self.is_whole {
@@ -217,6 +279,7 @@ impl Upload {
     /// Ends the request: what is known to belong to it is removed from the input.
     pub(super) fn finish(&mut self, client: &mut Client) {
         client.input.advance(std::mem::take(&mut self.known));
+        client.leaving = None;
         (self.start, self.sent, self.is_whole) = (0, 0, false);
     }
 

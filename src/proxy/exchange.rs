@@ -53,6 +53,15 @@ pub(super) enum Fault {
     BadAnswer(BadHead),
 }
 
+impl From<SendFault> for Fault {
+    fn from(fault: SendFault) -> Self {
+        match fault {
+            SendFault::Gone => Self::Gone,
+            SendFault::Body(fault) => Self::Body(fault),
+        }
+    }
+}
+
 /// One attempt; see the module.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
@@ -130,10 +139,7 @@ impl Attempt<'_> {
         let Lane { client, request, .. } = &mut *self.lane;
         if let Poll::Ready(Err(fault)) = self.upload.poll_send(context, client, self.link, request)
         {
-            return Poll::Ready(Err(match fault {
-                SendFault::Gone => Fault::Gone,
-                SendFault::Body(fault) => Fault::Body(fault),
-            }));
+            return Poll::Ready(Err(fault.into()));
         }
         loop {
             match self.link.poll_read(context, &mut self.lane.down, READ_BYTES_MIN) {
@@ -158,11 +164,11 @@ impl Attempt<'_> {
             }
         }
         // What it held back may go now.
-        let sent = self.upload.poll_send(context, client, self.link, request);
-        if sent.is_ready() && client.poll_gone(context, self.upload.end()).is_ready() {
-            return Poll::Ready(Err(Fault::Gone));
+        if let Poll::Ready(Err(fault)) = self.upload.poll_send(context, client, self.link, request)
+        {
+            return Poll::Ready(Err(fault.into()));
         }
-        Poll::Pending
+        self.upload.poll_gone(context, client).map(|()| Err(Fault::Gone))
     }
 
     /// The final answer at the start of what was read, when its head is whole. Interim ones before

@@ -120,9 +120,7 @@ impl<'a> Relay<'a> {
     fn poll_relay(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
             let lane = &mut *self.lane;
-            let sent =
-                self.upload.poll_send(context, &mut lane.client, self.link, &mut lane.request);
-            match sent {
+            match self.upload.poll_send(context, &mut lane.client, self.link, &mut lane.request) {
                 Poll::Ready(Err(SendFault::Gone)) => return Poll::Ready(End::Gone),
                 // The answer has begun: the rest of a bad body is of no interest.
                 Poll::Ready(Err(SendFault::Body(_))) => self.upload.stop(),
@@ -164,8 +162,7 @@ impl<'a> Relay<'a> {
                     Poll::Pending => {}
                 }
             }
-            let is_gone =
-                sent.is_ready() && lane.client.poll_gone(context, self.upload.end()).is_ready();
+            let is_gone = self.upload.poll_gone(context, &mut lane.client).is_ready();
             return if is_gone { Poll::Ready(End::Gone) } else { Poll::Pending };
         }
     }

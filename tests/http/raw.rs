@@ -24,6 +24,17 @@ impl Raw {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Writes this again and again, until nothing has been taken for a while.
+    pub(crate) async fn fill(&mut self, text: &str) {
+        let pause = Duration::from_millis(300);
+        while tokio::time::timeout(pause, self.stream.write_all(text.as_bytes())).await.is_ok() {}
+    }
+
+    /// Leaves at once: what was written and not read is lost.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Everything up to this text, which must come.
     pub(crate) async fn read_until(&mut self, end: &str) -> String {
         loop {

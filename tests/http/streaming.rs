@@ -1,10 +1,13 @@
 //! Bytes pass as they come, and a client that leaves ends everything behind it.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 
 use crate::backend::Backend;
 use crate::client::{Client, request, run};
-use crate::node::{Node, id, member};
+use crate::node::{Node, Plan, id, member};
+use crate::raw::Raw;
 
 const RUN: &str = "/v1/agents/support/run";
 
@@ -69,6 +72,54 @@ async fn a_client_that_leaves_in_the_middle_ends_the_forwarded_request() {
     drop(client);
     connection.closed().await;
     assert_eq!(gateway.proxy.outstanding(id(2)), 0);
+}
+
+/// More than a node reads ahead, and less than the system takes besides.
+const AHEAD: usize = 96 * 1024;
+
+#[tokio::test]
+async fn a_client_that_leaves_after_it_sent_much_ahead_ends_the_forwarded_request() {
+    // Before the answer, and in the middle of it.
+    for answer in ["", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"] {
+        let (gateway, backend) = (Node::start(1, &[]).await, Backend::start().await);
+        gateway.knows(&[member(2, backend.address, &["support"])]);
+        let mut client = Raw::connect(gateway.address).await;
+        client
+            .write(&format!("POST {RUN} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{{}}"))
+            .await;
+        let mut connection = backend.accept().await;
+        connection.read_request().await;
+        connection.write(answer).await;
+        client.write(&"x".repeat(AHEAD)).await;
+        assert_eq!(gateway.proxy.outstanding(id(2)), 1);
+        drop(client);
+        connection.closed().await;
+        assert_eq!(gateway.proxy.outstanding(id(2)), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_body_waits_ends_the_forwarded_request() {
+    const BODY: usize = 64 * 1024 * 1024;
+    let plan = Plan { body_bytes_max: Some(BODY), ..Plan::default() };
+    let (gateway, backend) = (Node::build(1, plan).await, Backend::start().await);
+    gateway.knows(&[member(2, backend.address, &["support"])]);
+    let mut client = Raw::connect(gateway.address).await;
+    client
+        .write(&format!("POST {RUN} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"))
+        .await;
+    let mut connection = backend.accept().await;
+    connection.read_until("\r\n\r\n").await;
+    // Nobody reads it, until neither the node nor the systems between have room.
+    client.fill(&format!("10000\r\n{}\r\n", "x".repeat(0x10000))).await;
+    assert_eq!(gateway.proxy.outstanding(id(2)), 1);
+    client.reset();
+    let noticed = async {
+        while gateway.proxy.outstanding(id(2)) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), noticed).await.expect("it is noticed");
 }
 
 #[tokio::test]
