@@ -26,7 +26,7 @@ use crate::routing::{Target, headers};
 use crate::telemetry::labels::{Deadline, Phase};
 
 /// What nodes say to each other about an answer, and what this node says itself.
-const DROPPED: KnownSet =
+pub(super) const DROPPED: KnownSet =
     KnownSet::of(&[Known::Load, Known::Refused, Known::Why, Known::RequestId]);
 
 impl Dispatch<'_> {
@@ -184,6 +184,9 @@ impl Dispatch<'_> {
         let mut add: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
         if request.hops > 0 {
             add.push(self.load_header(&mut load));
+        }
+        if let Some(refused) = refusal.refused.filter(|_| request.is_from_node()) {
+            add.push((headers::REFUSED, refused.as_bytes()));
         }
         let around = Around { request_id: &request.id, persist, to: request.to(), add: &add };
         refusal.write(&mut self.lane.reply, &around);

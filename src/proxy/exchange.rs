@@ -12,8 +12,11 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::Instant;
 
+use super::answer::DROPPED;
 use super::client::{BodyFault, Client, SendFault, Upload};
-use super::http1::{BadHead, CONTINUE, ResponseHead, ToRequest, parse_response};
+use super::http1::{
+    BadHead, CONTINUE, ResponseEdit, ResponseHead, ToRequest, parse_response, write_response,
+};
 use super::link::{Link, READ_BYTES_MIN};
 use super::settings::{CONTINUE_TIMEOUT, INTERIM_BYTES_MAX, PATIENCE, after};
 use super::timer::{Timer, earlier};
@@ -190,7 +193,8 @@ impl Attempt<'_> {
                     reply.extend_from_slice(CONTINUE);
                 }
             } else if self.passes_interim && reply.len() < INTERIM_BYTES_MAX {
-                reply.extend_from_slice(&down[..head.length]);
+                let edit = ResponseEdit { drop: DROPPED, ..ResponseEdit::default() };
+                write_response(reply, &head, down, &edit);
             }
             down.advance(head.length);
         }

@@ -24,7 +24,8 @@ pub(super) const CORS: [(&str, &[u8]); 2] = [
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) detail: String,
-    /// Said to a node that forwarded the request: nothing has happened, take another.
+    /// Said to a node that forwarded the request, and to nobody else: nothing has happened, take
+    /// another.
     pub(super) refused: Option<&'static str>,
 }
 
@@ -86,9 +87,6 @@ impl Refusal {
         lines.push(("content-type", b"application/json"));
         lines.push((headers::REQUEST_ID, around.request_id.as_bytes()));
         lines.extend(CORS);
-        if let Some(refused) = self.refused {
-            lines.push((headers::REFUSED, refused.as_bytes()));
-        }
         if matches!(self.code, Code::QueueFull | Code::QueueTimeout | Code::NodeFull) {
             lines.push(("retry-after", RETRY_AFTER));
         }

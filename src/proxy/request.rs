@@ -108,6 +108,11 @@ impl Request {
         }
     }
 
+    /// A node has forwarded it, or somebody who says what only nodes say.
+    pub(super) const fn is_from_node(&self) -> bool {
+        self.hops > 0 && self.origin.is_some()
+    }
+
     pub(super) fn to(&self) -> ToRequest {
         self.head.method.into()
     }

@@ -200,6 +200,21 @@ async fn a_client_that_waits_sends_its_body_when_the_node_says_so() {
 }
 
 #[tokio::test]
+async fn of_an_interim_answer_a_client_gets_what_is_for_clients() {
+    let (gateway, backend) = pair().await;
+    let mut client = Raw::connect(gateway.address).await;
+    client.write(&format!("{RUN}content-length: 2\r\n\r\n{{}}")).await;
+    let mut connection = backend.accept().await;
+    connection.read_request().await;
+    connection
+        .write("HTTP/1.1 103 Early Hints\r\nx-astromesh-refused: full\r\nlink: <a>\r\nx-astromesh-load: b=1;s=1;a=1\r\nkeep-alive: 5\r\n\r\n")
+        .await;
+    assert_eq!(client.head().await, "HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n");
+    connection.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert!(client.read_until("ok").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
 async fn a_client_that_waits_is_told_to_go_on_by_a_node_that_serves_it_itself() {
     let node = Node::start(1, &["support"]).await;
     let body = "{\"query\":\"hello\"}";

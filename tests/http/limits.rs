@@ -73,10 +73,15 @@ async fn beyond_the_queue_a_client_is_told_when_to_come_again() {
         answer.is_error(429, "queue_full");
         assert_eq!(answer.header("retry-after"), "1");
     }
-    let hop = [("x-astromesh-hop", "1")];
+    let origin = id(1).to_string();
+    let hop = [("x-astromesh-hop", "1"), ("x-astromesh-origin", &*origin)];
+    // A client that asks one certain node is told what it can understand, a node the rest as well.
+    for (headers, why) in [(&hop[..1], ""), (&hop, "full")] {
+        let refused = call(worker.address, "POST", RUN, headers, BODY).await;
+        refused.is_error(503, "node_full");
+        assert_eq!(refused.header("x-astromesh-refused"), why);
+    }
     let refused = call(worker.address, "POST", RUN, &hop, BODY).await;
-    refused.is_error(503, "node_full");
-    assert_eq!(refused.header("x-astromesh-refused"), "full");
     assert!(refused.header("x-astromesh-load").contains(";l=1;"), "{:?}", refused.headers);
     worker.agents.go_on.send_replace(true);
     assert_eq!(running.await.unwrap().status, StatusCode::OK);
