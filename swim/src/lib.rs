@@ -22,6 +22,7 @@
 //! * [`dissemination`]: which news rides on the next datagram
 //! * [`sync`], [`ranges`]: when two views are compared, and where they differ
 //! * [`tombstones`]: until when those that are gone are remembered
+//! * [`paths`]: how the last probes of a member ended, for people
 //! * [`timers`], [`time`], [`config`], [`stats`], [`io`]: what their names say
 //!
 //! Equal seeds and equal inputs give equal bytes: randomness comes from one seeded generator, and
@@ -40,6 +41,7 @@ pub mod dissemination;
 pub mod engine;
 pub mod io;
 pub mod member;
+pub mod paths;
 pub mod precedence;
 pub mod probe;
 pub mod ranges;
@@ -57,5 +59,6 @@ pub use config::Config;
 pub use engine::Engine;
 pub use io::{Change, Claim, Command, Event, Origin, Verdict, VerdictRule};
 pub use member::{Doubt, Member, OwnedRecord};
+pub use paths::Path;
 pub use stats::Stats;
 pub use time::Instant;

@@ -18,6 +18,7 @@ use crate::detector::evidence::{CASES_MAX, observer_count};
 use crate::dissemination::{Kind, Topic};
 use crate::io::VerdictRule;
 use crate::member::{Doubt, Member};
+use crate::paths::Outcome;
 use crate::precedence::Standing;
 use crate::time::Instant;
 use crate::timers::Timer;
@@ -31,6 +32,7 @@ impl Engine {
             self.evidence.watches.swap_remove(&id);
         }
         self.stats.probes_failed += 1;
+        self.paths.note(now, id, Outcome::Failed);
         self.evidence.health.note(id, false);
         let Some(subject) = self.accusable(id) else { return };
         let may_accuse = self.may_accuse(now, attempt.tries);

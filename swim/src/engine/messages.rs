@@ -8,6 +8,7 @@ use astromesh_wire::{Datagram, Message, ShortId, State, Update};
 use super::{Cargo, Engine, Transmit};
 use crate::dissemination::{Kind, Topic};
 use crate::io::Event;
+use crate::paths::Outcome;
 use crate::precedence::Standing;
 use crate::relay::Relay;
 use crate::table::Heard;
@@ -284,8 +285,13 @@ impl Engine {
         } else if let Some(record) = self.candidates.answered(sender, sequence) {
             let proof = super::news::Proof::heard_if(record.address == from);
             self.take_record(now, &record.borrow(), proof);
-        } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered_by(sender, sequence)) {
-            self.probe = None;
+        } else if let Some(probe) =
+            self.probe.take_if(|probe| probe.is_answered_by(sender, sequence))
+        {
+            let took = Some(now.since(probe.sent_at));
+            let is_direct = probe.target == sender;
+            let outcome = if is_direct { Outcome::Direct(took) } else { Outcome::Relayed };
+            self.paths.note(now, probe.target, outcome);
             self.detector.probe_succeeded();
         } else {
             self.take_proof(now, sender, sequence, slot_ms);

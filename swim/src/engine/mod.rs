@@ -45,6 +45,7 @@ use crate::detector::{Detector, Rule};
 use crate::dissemination::{Class, Dissemination, Kind, Offer, Topic};
 use crate::io::{Change, Claim, Command, Event};
 use crate::member::{Member, OwnedRecord};
+use crate::paths::{Path, Paths};
 use crate::probe::Probe;
 use crate::relay::Relays;
 use crate::stats::Stats;
@@ -69,6 +70,7 @@ pub struct Engine {
     /// Acks held back while this node catches up after a standstill, the newest for each peer.
     waking: IndexMap<ShortId, Transmit, FxBuildHasher>,
     probe: Option<Probe>,
+    paths: Paths,
     relays: Relays,
     candidates: Candidates,
     healing: Healing,
@@ -146,6 +148,7 @@ impl Engine {
             slot_base,
             waking: IndexMap::default(),
             probe: None,
+            paths: Paths::default(),
             relays: Relays::default(),
             candidates: Candidates::default(),
             healing: Healing::default(),
@@ -350,6 +353,12 @@ impl Engine {
             return Some(&self.local);
         }
         self.table.get(id.short()).filter(|member| member.record.id == id)
+    }
+
+    /// How the last probes of a member ended; `None` when there was none lately.
+    #[must_use]
+    pub fn path(&self, id: NodeId) -> Option<Path> {
+        self.paths.of(id.short())
     }
 
     /// The member with the highest id among the live ones, the local one included.

@@ -7,6 +7,7 @@ use astromesh_wire::{Bucket, Message, ShortId, State};
 use super::{Cargo, Engine};
 use crate::detector::Verdict;
 use crate::member::Doubt;
+use crate::paths::Outcome;
 use crate::precedence::Standing;
 use crate::probe::{Chosen, Probe};
 use crate::time::Instant;
@@ -142,6 +143,7 @@ impl Engine {
 
     fn probe_failed(&mut self, now: Instant, probe: &Probe) {
         self.stats.probes_failed += 1;
+        self.paths.note(now, probe.target, Outcome::Failed);
         self.detector.probe_failed(probe.relays.len(), probe.nacks.len());
         let Some(member) = self.table.get(probe.target) else { return };
         let accuser = Bucket::of(self.local.id());

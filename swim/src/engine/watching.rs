@@ -12,6 +12,7 @@ use crate::detector::Rule;
 use crate::detector::evidence::watch::{Attempt, HELPERS, Reason, Step, Watch};
 use crate::detector::evidence::{OBSERVERS, SWEEP_INTERVAL, SWEEP_SPREAD, observer_count};
 use crate::member::Doubt;
+use crate::paths::Outcome;
 use crate::probe::Chosen;
 use crate::time::Instant;
 use crate::timers::Timer;
@@ -163,6 +164,7 @@ impl Engine {
         slot_ms: Option<u16>,
     ) {
         let Some(id) = self.asked_about(sender, sequence) else { return };
+        let mut outcome = if id == sender { Outcome::Direct(None) } else { Outcome::Relayed };
         if let Some(watch) = self.evidence.watches.get_mut(&id) {
             let slot = slot_ms.map(|slot_ms| Duration::from_millis(u64::from(slot_ms)));
             let slot = slot.filter(|slot| is_slot(*slot, self.config.probe_interval));
@@ -181,6 +183,7 @@ impl Engine {
             {
                 watch.rtt.note(took);
                 self.evidence.rtt.note(took);
+                outcome = Outcome::Direct(Some(took));
             }
             if attempt.is_some() {
                 self.evidence.health.note(id, true);
@@ -192,6 +195,7 @@ impl Engine {
                 self.evidence.watches.swap_remove(&id);
             }
         }
+        self.paths.note(now, id, outcome);
         self.answered(now, id);
     }
 

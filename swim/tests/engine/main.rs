@@ -17,6 +17,7 @@ mod leaving;
 mod lies;
 mod loads;
 mod news;
+mod paths;
 mod peers;
 mod probing;
 mod stalls;
