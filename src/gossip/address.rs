@@ -13,8 +13,9 @@ pub struct Address {
     certainty: Certainty,
 }
 
+/// How sure a node is of the address that it advertises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Certainty {
+pub enum Certainty {
     /// Given by the operator, by configuration or as bind address.
     Given,
     /// Seen by another node.
@@ -47,6 +48,12 @@ impl Address {
     pub fn guessed(port: u16) -> Self {
         let ip = source_towards(DOCUMENTATION_ADDRESS).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         Self { socket: SocketAddr::new(ip, port), certainty: Certainty::Guessed }
+    }
+
+    /// How that is known.
+    #[must_use]
+    pub const fn certainty(&self) -> Certainty {
+        self.certainty
     }
 
     /// Another node saw this one at `ip`, or reached it there.

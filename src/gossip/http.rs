@@ -55,6 +55,18 @@ pub(super) enum CallError {
     Outdated,
 }
 
+impl CallError {
+    /// What happened, for those who know to whom.
+    pub(super) fn brief(&self) -> String {
+        let Self::Http(error) = self else { return self.to_string() };
+        let mut innermost: &dyn std::error::Error = error;
+        while let Some(inner) = innermost.source() {
+            innermost = inner;
+        }
+        innermost.to_string()
+    }
+}
+
 /// An error with its causes: the outermost alone says little.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();

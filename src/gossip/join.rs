@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use astromesh_swim::Origin;
 use astromesh_wire::NodeId;
+use reqwest::StatusCode;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{debug, info, warn};
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::http::{CallError, call, claims};
 use super::peers::{Peer, PeersFile};
+use super::seeds::{self, Asked, Joining, SeedFault};
 use super::{Handle, json};
 use crate::api::types::MeshState;
 use crate::directory::{Member, Snapshot};
@@ -58,17 +60,54 @@ enum JoinError {
 }
 
 impl JoinError {
+    /// What happened, for those who know which seed it was.
+    fn brief(&self) -> String {
+        match self {
+            Self::Call(error) => error.brief(),
+            Self::Resolve(_) | Self::Itself | Self::OtherCluster(_) => self.to_string(),
+        }
+    }
+
+    const fn fault(&self) -> Option<SeedFault> {
+        Some(match self {
+            Self::Itself => return None,
+            Self::Resolve(_) => SeedFault::Name,
+            Self::OtherCluster(_) | Self::Call(CallError::Status(StatusCode::CONFLICT, _)) => {
+                SeedFault::OtherCluster
+            }
+            Self::Call(CallError::Status(status, _)) => SeedFault::Refused(status.as_u16()),
+            Self::Call(CallError::Http(_)) => SeedFault::Unreachable,
+            Self::Call(CallError::TooLarge | CallError::Shape(_) | CallError::Outdated) => {
+                SeedFault::NoNode
+            }
+        })
+    }
+
     /// It is there and says no; an operator has to look.
     const fn is_refusal(&self) -> bool {
         matches!(self, Self::OtherCluster(_) | Self::Call(CallError::Status(..)))
     }
 }
 
+fn asked(outcome: &Result<Option<NodeId>, JoinError>) -> Asked {
+    match outcome {
+        Ok(id) => Asked::Joined(*id),
+        Err(error) => {
+            error.fault().map_or(Asked::Itself, |fault| Asked::Failed(fault, error.brief()))
+        }
+    }
+}
+
 /// Joins the mesh, and keeps asking for as long as the node runs. Other seeds are asked at once.
-pub(super) async fn join(handle: Handle, mut urls: watch::Receiver<Vec<Url>>, file: PeersFile) {
+pub(super) async fn join(
+    handle: Handle,
+    mut urls: watch::Receiver<Vec<Url>>,
+    file: PeersFile,
+    told: watch::Sender<Joining>,
+) {
     let mut former = Former { file, waiting: Vec::new() };
     former.fill().await;
-    let mut seeds = Seeds::default();
+    let mut seeds = Seeds::new(told);
     seeds.replace(&urls.borrow_and_update());
     while seeds.list.is_empty() && former.waiting.is_empty() {
         // Whoever has neither seeds nor a past waits to be asked, or for seeds.
@@ -102,6 +141,7 @@ pub(super) async fn join(handle: Handle, mut urls: watch::Receiver<Vec<Url>>, fi
         largest = largest.max(live);
         if joined && !has_joined {
             has_joined = true;
+            seeds.told.send_modify(|joining| joining.has_joined = true);
             info!("joined the mesh");
         }
         if !answered {
@@ -134,10 +174,12 @@ pub(super) async fn join(handle: Handle, mut urls: watch::Receiver<Vec<Url>>, fi
 }
 
 /// The seeds, and whether a refusal has been reported.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seeds {
     list: Vec<Seed>,
     has_refused: bool,
+    /// Where it is said what came of asking.
+    told: watch::Sender<Joining>,
 }
 
 /// A seed, and the member that answered for it last.
@@ -157,6 +199,11 @@ struct Round {
 }
 
 impl Seeds {
+    /// None yet; what comes of asking is told there.
+    const fn new(told: watch::Sender<Joining>) -> Self {
+        Self { list: Vec::new(), has_refused: false, told }
+    }
+
     /// These and no others; of those that stay it is known who answered last.
     fn replace(&mut self, urls: &[Url]) {
         let before = std::mem::take(&mut self.list);
@@ -165,7 +212,9 @@ impl Seeds {
             same.and_then(|seed| seed.answered_by)
         };
         let seed = |url: &Url| Seed { url: url.clone(), answered_by: answered_by(url) };
-        *self = Self { list: urls.iter().map(seed).collect(), has_refused: false };
+        self.list = urls.iter().map(seed).collect();
+        self.has_refused = false;
+        self.told.send_modify(|joining| joining.replace(urls));
     }
 
     /// Asks one after the other; those that are live members only if `ask_all`.
@@ -177,7 +226,9 @@ impl Seeds {
                 round.answered = true;
                 continue;
             }
-            match join_through(handle, &seed.url, has_joined).await {
+            let outcome = join_through(handle, &seed.url, has_joined).await;
+            seeds::note(&self.told, &seed.url, asked(&outcome));
+            match outcome {
                 Ok(id) => {
                     seed.answered_by = id;
                     round = Round { answered: true, joined: true };

@@ -16,7 +16,8 @@
 //! * `view`: from the engine's members to a snapshot of the directory
 //! * `journal`, `history`, [`events`]: what happened to the members, kept for an hour and told live
 //! * `naming`: whom people mean by a name or the beginning of an id
-//! * `join`: how this node gets into the mesh
+//! * `join`: how this node gets into the mesh; [`seeds`]: what came of it
+//! * [`inspect`]: addresses, socket and the path to each member, for people
 //! * `http`: the calls to other nodes, and the comparison of views
 //! * `disk`, `peers`: what is kept in the data directory while it runs, and the last good members
 
@@ -28,12 +29,14 @@ mod hints;
 mod history;
 mod http;
 pub mod identity;
+pub mod inspect;
 mod join;
 mod journal;
 pub mod json;
 pub mod load;
 mod naming;
 mod peers;
+pub mod seeds;
 pub mod settings;
 mod socket;
 mod thread;
@@ -58,8 +61,10 @@ use address::Address;
 pub use beacons::Heard;
 use events::{Listener, TooManyListeners};
 use identity::Identity;
+use inspect::Inspection;
 use naming::{NotOne, Sought};
 use peers::PeersFile;
+use seeds::Joining;
 
 /// Requests that may wait for the gossip thread. It takes them in within microseconds; only a
 /// flood over HTTP fills this, and then its senders wait.
@@ -122,6 +127,7 @@ pub struct Handle {
     directory: Reader,
     cluster: Arc<str>,
     seeds: watch::Sender<Vec<url::Url>>,
+    joining: watch::Receiver<Joining>,
 }
 
 /// The gossip of this node has ended, because the node is stopping.
@@ -179,6 +185,8 @@ enum Request {
     HeardAt(oneshot::Sender<json::HeardAt>),
     /// The counters, by name.
     Counters(oneshot::Sender<BTreeMap<String, u64>>),
+    /// Addresses, socket and paths.
+    Inspect(oneshot::Sender<Inspection>),
     /// What happened to a member.
     History(Sought, oneshot::Sender<Result<NodeHistory, NotOne>>),
     /// Somebody listens, from after the event that they saw last.
@@ -219,9 +227,10 @@ pub fn start(setup: Setup) -> io::Result<Running> {
     let start = thread::Start { setup, socket, tag, inbox, wants, generation: raise };
     let (directory, thread) = thread::spawn(start)?;
     let disk = tokio::spawn(disk::keep(identity, generation, directory.clone(), peers.clone()));
-    let handle = Handle { requests, directory, cluster, seeds };
+    let (told, joining) = watch::channel(Joining::with(&seeds_now.borrow()));
+    let handle = Handle { requests, directory, cluster, seeds, joining };
     let tasks = vec![
-        tokio::spawn(join::join(handle.clone(), seeds_now, peers)),
+        tokio::spawn(join::join(handle.clone(), seeds_now, peers, told)),
         tokio::spawn(http::answer_wants(handle.clone(), wanted)),
     ];
     Ok(Running { handle, tasks, disk, thread })
@@ -281,6 +290,12 @@ impl Handle {
     #[must_use]
     pub fn cluster(&self) -> &str {
         &self.cluster
+    }
+
+    /// How far this node is in joining.
+    #[must_use]
+    pub fn joining(&self) -> Joining {
+        self.joining.borrow().clone()
     }
 
     /// Takes in what another node told over HTTP.
@@ -392,6 +407,27 @@ impl Handle {
         let (sender, receiver) = oneshot::channel();
         self.request(Request::Listen(last_seen, sender)).await?;
         Ok(receiver.await.map_err(|_| Stopped)??)
+    }
+
+    /// Probes these members now, whatever is known of them.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn probe(&self, ids: &[NodeId]) -> Result<(), Stopped> {
+        for id in ids {
+            self.request(Request::Command(Command::Probe(*id))).await?;
+        }
+        Ok(())
+    }
+
+    /// Addresses, socket, and the path to each member.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn inspect(&self) -> Result<Inspection, Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::Inspect(sender)).await?;
+        receiver.await.map_err(|_| Stopped)
     }
 
     /// The engine's counters by name.

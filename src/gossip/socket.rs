@@ -4,7 +4,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
@@ -16,7 +16,7 @@ use tracing::debug;
 
 /// Room for a burst while the thread is not scheduled: some 20,000 small datagrams. The kernel may
 /// grant less (`net.core.rmem_max`).
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+pub(super) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Longer waits are not believed: the kernel stamps datagrams with the wall clock, which somebody
 /// has set meanwhile.
@@ -59,11 +59,12 @@ pub(super) struct Intake {
     /// Its count of drops when it last said so; it starts again at 2^32.
     drops_said: u32,
     drops: u64,
+    dropped_at: Option<Instant>,
 }
 
 impl Intake {
     pub(super) fn new() -> Self {
-        Self { control: cmsg_space!(TimeSpec, u32), drops_said: 0, drops: 0 }
+        Self { control: cmsg_space!(TimeSpec, u32), drops_said: 0, drops: 0, dropped_at: None }
     }
 
     /// Takes the next datagram into `buffer`.
@@ -85,7 +86,8 @@ impl Intake {
                 _ => {}
             }
         }
-        if let Some(count) = drops_said {
+        if let Some(count) = drops_said.filter(|count| *count != self.drops_said) {
+            self.dropped_at = Some(Instant::now());
             self.drops += u64::from(count.wrapping_sub(self.drops_said));
             self.drops_said = count;
         }
@@ -98,6 +100,11 @@ impl Intake {
     /// the next one that finds room.
     pub(super) const fn drops(&self) -> u64 {
         self.drops
+    }
+
+    /// When it last said that there were more.
+    pub(super) const fn dropped_at(&self) -> Option<Instant> {
+        self.dropped_at
     }
 }
 

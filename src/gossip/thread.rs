@@ -19,6 +19,7 @@ use super::address::Observation;
 use super::beacons::Beacons;
 use super::hints::Hints;
 use super::http::Want;
+use super::inspect::{self, Sightings};
 use super::journal::Journal;
 use super::load::Meter;
 use super::socket::Intake;
@@ -91,6 +92,7 @@ pub(super) fn spawn(start: Start) -> io::Result<(Reader, oneshot::Receiver<()>)>
         engine,
         socket,
         intake: Intake::new(),
+        sightings: Sightings::default(),
         is_ipv6,
         clock,
         view,
@@ -131,6 +133,7 @@ struct Gossip {
     engine: Engine,
     socket: tokio::net::UdpSocket,
     intake: Intake,
+    sightings: Sightings,
     is_ipv6: bool,
     clock: Clock,
     view: View,
@@ -334,6 +337,19 @@ impl Gossip {
             Request::Listen(last_seen, reply) => {
                 drop(reply.send(self.journal.listen(self.clock.now(), last_seen)));
             }
+            Request::Inspect(reply) => {
+                let parts = inspect::Parts {
+                    now: self.clock.now(),
+                    engine: &self.engine,
+                    address: &self.setup.address,
+                    sightings: &self.sightings,
+                    socket: &self.socket,
+                    intake: &self.intake,
+                    send_errors: self.send_errors,
+                };
+                // Nobody waits any more if this fails.
+                drop(reply.send(parts.inspect()));
+            }
             Request::Counters(reply) => {
                 let mut counters: BTreeMap<String, u64> = self
                     .engine
@@ -392,6 +408,7 @@ impl Gossip {
     }
 
     fn observed(&mut self, ip: std::net::IpAddr) {
+        self.sightings.note(ip);
         match self.setup.address.observe(ip) {
             Observation::Agrees => {}
             Observation::Adopted => {
