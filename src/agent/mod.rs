@@ -18,6 +18,6 @@ mod trace;
 pub mod types;
 
 pub use offer::{CONCURRENT_MAX, Offer, UpstreamUrl};
-pub use registry::{Differences, FILES_MAX, Registry, RunError};
+pub use registry::{Differences, FILES_MAX, Needs, Registry, RunError};
 pub use source::Findings;
 pub use tools::BuiltinTools;

@@ -71,6 +71,19 @@ enum Place {
     Upstream(Arc<UpstreamUrl>),
 }
 
+/// What an agent needs to serve a request.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    /// Its name.
+    pub agent: &'a str,
+    /// The models it asks, in this order.
+    pub models: Vec<&'a dyn ChatModel>,
+    /// The names of its tools.
+    pub tools: Vec<&'a str>,
+    /// The process of its own that serves it.
+    pub upstream: Option<&'a UpstreamUrl>,
+}
+
 /// Why a run gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -221,6 +234,21 @@ impl Registry {
                 Place::Here(_) => None,
                 Place::Upstream(url) => Some(Arc::clone(url)),
             },
+        })
+    }
+
+    /// What each agent that serves requests needs, sorted by its name.
+    pub fn needs(&self) -> impl Iterator<Item = Needs<'_>> {
+        self.entries.iter().filter_map(|entry| {
+            let (models, tools, upstream) = match &entry.deployed.as_ref()?.place {
+                Place::Here(agent) => {
+                    let models = agent.models.iter().map(AsRef::as_ref).collect();
+                    let tools = agent.toolbox.specs().iter().map(|spec| spec.name.as_str());
+                    (models, tools.collect(), None)
+                }
+                Place::Upstream(url) => (Vec::new(), Vec::new(), Some(url.as_ref())),
+            };
+            Some(Needs { agent: &entry.summary.name, models, tools, upstream })
         })
     }
 

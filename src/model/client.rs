@@ -1,8 +1,10 @@
 //! The HTTP client for the world outside the mesh.
 //!
-//! Owns the choice of TLS provider, time limits and user agent. Refuses to read proxy settings from
+//! Owns the choice of TLS provider, time limits and user agent, and what is said of a call that failed. Refuses to read proxy settings from
 //! the environment: what a node talks to is what its files say.
 
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, redirect};
@@ -48,6 +50,55 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .no_proxy()
+}
+
+/// Why a call over HTTP failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing listens there.
+    Refused,
+    /// The host name has no address.
+    NameUnknown,
+    /// Something else; the text says what.
+    Other,
+}
+
+/// Why a call over HTTP failed, for programs and for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Causes {
+    /// For programs.
+    pub kind: Cause,
+    /// For people, without the URL.
+    pub text: String,
+    /// The innermost part of that, which says what happened and not to whom.
+    pub root: String,
+}
+
+/// Why a connection failed. The outermost error holds the URL and is left out.
+#[must_use]
+pub fn causes(error: &reqwest::Error) -> Causes {
+    let mut kind = Cause::Other;
+    let mut texts = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
+            kind = Cause::Refused;
+        }
+        // The connector's error has no type of its own for this; a test watches the words.
+        if text.starts_with("dns error") {
+            kind = Cause::NameUnknown;
+        }
+        texts.push(text);
+        next = cause.source();
+    }
+    texts.dedup();
+    let root = texts.last().cloned().unwrap_or_else(|| "the call failed".to_owned());
+    let text = if texts.is_empty() { root.clone() } else { texts.join(": ") };
+    Causes { kind, text, root }
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{ChatModel, Completion, CompletionFuture, Message, ToolSpec};
+use super::{
+    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, ToolSpec,
+};
 
 /// The longest delay that may be configured, in milliseconds.
 pub const DELAY_MS_MAX: u64 = 600_000;
@@ -54,5 +56,9 @@ impl ChatModel for Echo {
                 ..Completion::default()
             })
         })
+    }
+
+    fn check(&self, _: Duration) -> CheckFuture<'_> {
+        Box::pin(std::future::ready(Ok(Availability::Answers)))
     }
 }

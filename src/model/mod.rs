@@ -10,6 +10,9 @@ mod error;
 pub mod openai;
 mod types;
 
-pub use client::{http_client, http_client_with};
+pub use client::{Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
-pub use types::{ChatModel, Completion, CompletionFuture, Message, TokenUsage, ToolCall, ToolSpec};
+pub use types::{
+    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, TokenUsage,
+    ToolCall, ToolSpec,
+};

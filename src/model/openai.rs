@@ -6,16 +6,18 @@
 //! `Authorization` header.
 
 mod body;
+mod check;
 
-use std::error::Error as _;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
 use serde_json::{Map, Value};
 
-use super::{ChatModel, Completion, CompletionFuture, ErrorCode, Message, ModelError, ToolSpec};
+use super::client::{Cause, causes};
+use super::{
+    ChatModel, CheckFuture, Completion, CompletionFuture, ErrorCode, Message, ModelError, ToolSpec,
+};
 
 /// The largest answer that is read, in bytes; a long chat answer is well below a tenth of it.
 pub const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -176,7 +178,7 @@ impl OpenAi {
                 "raise timeout in the model block, or check that the provider is reachable",
             );
         }
-        let cause = innermost_causes(error);
+        let cause = causes(error);
         let (code, hint) = match cause.kind {
             Cause::Refused => (
                 ErrorCode::ConnectionRefused,
@@ -210,40 +212,8 @@ impl ChatModel for OpenAi {
     ) -> CompletionFuture<'a> {
         Box::pin(self.ask(messages, tools))
     }
-}
 
-enum Cause {
-    Refused,
-    NameUnknown,
-    Other,
-}
-
-struct Causes {
-    kind: Cause,
-    text: String,
-}
-
-/// Why a connection failed. The outermost error holds the URL and is left out.
-fn innermost_causes(error: &reqwest::Error) -> Causes {
-    let mut kind = Cause::Other;
-    let mut texts = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-        {
-            kind = Cause::Refused;
-        }
-        // The connector's error has no type of its own for this; a test watches the words.
-        if text.starts_with("dns error") {
-            kind = Cause::NameUnknown;
-        }
-        texts.push(text);
-        next = cause.source();
+    fn check(&self, limit: Duration) -> CheckFuture<'_> {
+        Box::pin(self.list(limit))
     }
-    texts.dedup();
-    let text = if texts.is_empty() { "the call failed".to_owned() } else { texts.join(": ") };
-    Causes { kind, text }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -23,6 +24,24 @@ pub trait ChatModel: Send + Sync + fmt::Debug {
         messages: &'a [Message],
         tools: &'a [ToolSpec],
     ) -> CompletionFuture<'a>;
+
+    /// Looks whether it could be asked, without asking it; takes no longer than `limit`.
+    fn check(&self, limit: Duration) -> CheckFuture<'_>;
+}
+
+/// What [`ChatModel::check`] returns.
+pub type CheckFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Availability, ModelError>> + Send + 'a>>;
+
+/// What is known of a model that could be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// Its server answers and takes the key; it lists the model, or does not say what it has.
+    Answers,
+    /// Its server answers and takes the key, but its list of models lacks this one.
+    NotListed,
+    /// Its server answers, but has no list of models: this status instead.
+    NoList(u16),
 }
 
 /// What [`ChatModel::complete`] returns.
