@@ -43,6 +43,8 @@ pub enum Code {
     QueueTimeout,
     /// The node is stopping and takes nothing new.
     Draining,
+    /// The node takes no work yet, or no more.
+    NotReady,
     /// There was no answer in time.
     DeadlineExceeded,
     /// What came from the node is no answer.
@@ -91,7 +93,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -107,6 +109,7 @@ impl Code {
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Draining,
+        Self::NotReady,
         Self::DeadlineExceeded,
         Self::BadAnswer,
         Self::UpstreamUnreachable,
@@ -149,6 +152,7 @@ impl Code {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::Draining => "draining",
+            Self::NotReady => "not_ready",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::BadAnswer => "bad_answer",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -205,6 +209,7 @@ impl Code {
             | Self::NodeFull
             | Self::QueueTimeout
             | Self::Draining
+            | Self::NotReady
             | Self::TooManyListeners
             | Self::ToolsOff
             | Self::ToolsBusy

@@ -4,8 +4,8 @@
 //!
 //! * [`app`]: what the handlers share
 //! * [`routes`]: all routes, and how they are put together with those of other modules
-//! * [`agents`], [`log_level`], [`mesh`], [`metrics`], [`observe`], [`system`] and [`tools`]: the
-//!   handlers
+//! * [`agents`], [`health`], [`log_level`], [`mesh`], [`metrics`], [`observe`], [`system`] and
+//!   [`tools`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
 //! * [`frame`]: what happens around each request: its id, panics, the log line
@@ -17,6 +17,7 @@ pub mod app;
 pub mod body;
 pub mod error;
 pub mod frame;
+pub mod health;
 pub mod log_level;
 pub mod mesh;
 pub mod metrics;

@@ -10,6 +10,7 @@ pub use crate::agent::types::{
     AgentStatus, AgentSummary, ProviderList, ProviderSummary, RunRequest, RunResponse, ToolAnswer,
     ToolEntry, ToolSchema,
 };
+pub use crate::doctor::report::{Check, Report as DoctorReport, Status as CheckStatus};
 
 /// The body of every error: `{"detail", "code", "request_id"}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

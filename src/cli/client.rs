@@ -303,7 +303,7 @@ pub(super) fn loopback(port: u16) -> Url {
     base_url(&format!("http://127.0.0.1:{port}")).expect("digits make a valid URL")
 }
 
-fn is_this_host(url: &Url) -> bool {
+pub(super) fn is_this_host(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),

@@ -45,7 +45,7 @@ pub(super) enum Failure {
     Interrupted,
     /// What failed is in the answer that was printed.
     #[error("failed")]
-    Told,
+    Told { exit_code: u8 },
     /// Whoever read our output has read enough; nothing went wrong.
     #[error("output closed")]
     OutputClosed,
@@ -63,8 +63,8 @@ impl Failure {
             | Self::StreamEnded { .. }
             | Self::LeaveNotConfirmed { .. }
             | Self::Local { .. }
-            | Self::Demo { .. }
-            | Self::Told => 1,
+            | Self::Demo { .. } => 1,
+            Self::Told { exit_code } => *exit_code,
             Self::Usage { .. } => 2,
             Self::Unreachable { .. } => 3,
             Self::Configuration { .. } => 64,
@@ -96,8 +96,8 @@ impl Failure {
             Self::Configuration { .. }
             | Self::Local { .. }
             | Self::Demo { .. }
+            | Self::Told { .. }
             | Self::Interrupted
-            | Self::Told
             | Self::OutputClosed => String::new(),
         }
     }
@@ -115,8 +115,8 @@ impl Failure {
             Self::Configuration { .. } => "configuration",
             Self::Local { .. } => "local",
             Self::Demo { .. } => "demo",
+            Self::Told { .. } => "failed",
             Self::Interrupted => "interrupted",
-            Self::Told => "failed",
             Self::OutputClosed => "output_closed",
         };
         json!({"detail": self.to_string(), "code": code, "request_id": null})

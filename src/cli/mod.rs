@@ -2,8 +2,9 @@
 //!
 //! Owns the arguments, the words printed and the exit codes. It knows a daemon only through its
 //! HTTP API and the types in [`crate::api::types`]; it refuses to look into a daemon's files or to
-//! guess what a daemon did: what it claims, a daemon has confirmed. The one exception is the
-//! `daemon` command, which hands its arguments to [`crate::node`] and becomes a daemon itself.
+//! guess what a daemon did: what it claims, a daemon has confirmed. The exceptions are `doctor`,
+//! which looks around where no daemon answers, and `daemon`, which hands its arguments to
+//! [`crate::node`] and becomes a daemon itself.
 
 mod about;
 mod agents;
@@ -11,6 +12,7 @@ mod bar;
 mod client;
 mod daemon;
 mod demo;
+mod doctor;
 mod failure;
 mod input;
 mod json;
@@ -42,7 +44,7 @@ Examples:
 
 Exit codes:
   0    fine
-  1    failed: the daemon said no, or said something that cannot be understood, or not in time
+  1    failed, or not healthy: the daemon said no, or said something that cannot be understood, or not in time
   2    usage: the command line is wrong
   3    no daemon can be reached at the URL
   64   the configuration is wrong: mesh simulate and daemon
@@ -88,6 +90,8 @@ struct Global {
 enum Command {
     /// Show the daemon: version, process, agents, mesh
     Status,
+    /// Say what is wrong with the daemon and its surroundings, and what to do
+    Doctor,
     /// Look at the mesh, or leave it
     #[command(subcommand)]
     Mesh(mesh::Command),
@@ -162,6 +166,7 @@ fn start(global: &Global, output: &Output, command: Command) -> Result<(), Failu
 async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<(), Failure> {
     match command {
         Command::Status => status::run(global, output).await,
+        Command::Doctor => doctor::run(global, output).await,
         Command::Mesh(command) => mesh::run(global, output, &command).await,
         Command::Agents(command) => agents::run(global, output, &command).await,
         Command::Services => about::services(global, output).await,

@@ -138,7 +138,7 @@ impl Output {
 
     /// Says on stderr what went wrong and what to try next.
     pub(super) fn failure(&self, failure: &Failure) {
-        if matches!(failure, Failure::OutputClosed | Failure::Told) {
+        if matches!(failure, Failure::OutputClosed | Failure::Told { .. }) {
             return;
         }
         let text = match self.format {

@@ -118,5 +118,5 @@ async fn test(global: &Global, output: &Output, args: &TestArgs) -> Result<(), F
         let result = output.printable(Stream::Stdout, &pretty(&result.to_string()));
         output.line(Stream::Stdout, &result)?;
     }
-    if status == "ok" { Ok(()) } else { Err(Failure::Told) }
+    if status == "ok" { Ok(()) } else { Err(Failure::Told { exit_code: 1 }) }
 }

@@ -17,6 +17,7 @@ use crate::api::metrics::Levels;
 use crate::api::{self, Agents, App};
 use crate::config::{self, Mesh, Runtime};
 use crate::directory::{self, Member, Snapshot};
+use crate::doctor::{self, Doctor};
 use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
 use crate::gossip::{self, Setup};
@@ -59,6 +60,7 @@ impl Parts {
         let listener = listen(&config.api).await?;
         let http = listener.local_addr().context("the listener has no address")?;
         let local = Local {
+            http,
             agents: Arc::new(load_agents(&config)),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
             results: Results::open(&data_dir.path().join("results"), Bounds::default()),
@@ -142,6 +144,8 @@ type Later = Arc<OnceLock<Weak<Proxy>>>;
 
 /// What this node has by itself, whether others know it or not.
 struct Local {
+    /// Where the HTTP server listens.
+    http: SocketAddr,
     agents: Arc<Registry>,
     load: LocalLoad,
     results: Results,
@@ -193,7 +197,7 @@ async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
 
 /// The data plane with the routes behind it.
 fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later: &Later) -> Proxy {
-    let Local { agents, load, results, started } = local;
+    let Local { http, agents, load, results, started } = local;
     let handle = joined.mesh.as_ref().map(gossip::Running::handle);
     let config = Arc::new(config);
     let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
@@ -208,8 +212,17 @@ fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later:
     let counted = Counted { metrics: metrics.clone(), log: log.clone(), proxy: Arc::clone(later) };
     let page = api::metrics::router(metrics_sources(&app, &admission, counted));
     let extra = api::mesh::router(handle.clone()).merge(api::log_level::router(log.clone()));
+    let current = doctor::Current { config: Arc::clone(&config), agents: Arc::clone(&agents) };
+    let doctor = api::health::router(Arc::new(Doctor::new(doctor::Setup {
+        current: Arc::new(move || current.clone()),
+        http,
+        started,
+        mesh: handle.clone(),
+        load: load.clone(),
+        client: model::http_client(),
+    })));
     let access_log = config.api.access_log.then(|| log.access_log());
-    let router = api::router(app, extra.merge(page));
+    let router = api::router(app, extra.merge(page).merge(doctor));
     Proxy::new(proxy::Setup {
         core: core(&config),
         directory: joined.directory.clone(),

@@ -5,6 +5,7 @@
 
 mod commands;
 mod daemon;
+mod doctor;
 mod failures;
 mod observe;
 mod simulate;

@@ -31,6 +31,8 @@ pub(crate) struct Spec {
     pub(crate) peers: Value,
     /// Merged over `spec.mesh`.
     pub(crate) mesh_keys: Value,
+    /// Merged over `spec`.
+    pub(crate) spec_keys: Value,
     /// Words before the daemon, such as `ip netns exec NAME`.
     pub(crate) prefix: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl Spec {
             services: json!({}),
             peers: json!([]),
             mesh_keys: json!({}),
+            spec_keys: json!({}),
             prefix: Vec::new(),
         }
     }
@@ -84,13 +87,18 @@ impl Spec {
         self
     }
 
+    pub(crate) fn spec_key(mut self, key: &str, value: Value) -> Self {
+        self.spec_keys[key] = value;
+        self
+    }
+
     /// Writes the configuration directory.
     fn write(&self, directory: &Path) {
         let mut mesh = json!({"enabled": self.mesh, "node_name": self.name, "seeds": self.seeds});
         for (key, value) in self.mesh_keys.as_object().unwrap() {
             mesh[key] = value.clone();
         }
-        let runtime = json!({
+        let mut runtime = json!({
             "apiVersion": "astromesh/v1", "kind": "RuntimeConfig",
             "metadata": {"name": self.name},
             "spec": {
@@ -98,6 +106,9 @@ impl Spec {
                 "services": self.services, "peers": self.peers,
             }
         });
+        for (key, value) in self.spec_keys.as_object().unwrap() {
+            runtime["spec"][key] = value.clone();
+        }
         fs::create_dir_all(directory.join("agents")).unwrap();
         // JSON is YAML.
         fs::write(directory.join("runtime.yaml"), runtime.to_string()).unwrap();

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, whose output is for people")]
 
 mod commands;
+mod doctor;
 mod harness;
 mod hostile;
 mod lifecycle;

@@ -4,6 +4,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{Node, Spec, text, until};
 
 /// Two namespaces joined by a pair of interfaces; deleted when dropped.
@@ -52,6 +54,16 @@ impl Halves {
         ));
     }
 
+    /// Drops datagrams between two addresses of different halves, in this direction only.
+    fn cut_path(&self, from: &str, to: &str) {
+        let [a, _] = &self.names;
+        sh(&format!(
+            "ip netns exec {a} nft 'table inet cut {{ chain out {{ \
+               type filter hook output priority 0; \
+               ip saddr {from} ip daddr {to} meta l4proto udp drop; }}; }}'"
+        ));
+    }
+
     fn mend(&self) {
         sh(&format!("ip netns exec {} nft delete table inet cut", self.names[0]));
     }
@@ -77,16 +89,37 @@ fn urls(node: &Node) -> Vec<String> {
     members(node).iter().map(|node| text(&node["url"])).collect()
 }
 
-/// A node's view, asked from within its namespace.
-fn members(node: &Node) -> Vec<serde_json::Value> {
+/// A node's view.
+fn members(node: &Node) -> Vec<Value> {
+    ctl(node, &["mesh", "nodes"])["nodes"].as_array().cloned().unwrap_or_default()
+}
+
+/// What a command says as JSON, run within the namespace of the node.
+fn ctl(node: &Node, arguments: &[&str]) -> Value {
     let output = Command::new(&node.spec.prefix[0])
         .args(&node.spec.prefix[1..])
         .arg(env!("CARGO_BIN_EXE_astromeshctl"))
-        .args(["--url", &node.spec.url(), "--json", "mesh", "nodes"])
+        .args(["--url", &node.spec.url(), "--json"])
+        .args(arguments)
         .output()
         .unwrap();
-    let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    state["nodes"].as_array().cloned().unwrap_or_default()
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// One node for each address, all with the first as seed.
+fn start_all(halves: &Halves) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let seed = format!("http://{}:8000", ADDRESSES[0][0]);
+    for (namespace, addresses) in halves.names.iter().zip(ADDRESSES) {
+        for address in addresses {
+            let mut spec = Spec::new(&format!("node-{address}"));
+            // Each node has an address of its own in namespaces of this test's own.
+            (spec.host, spec.port) = ((*address).to_owned(), 8000);
+            spec.prefix = ["ip", "netns", "exec", namespace].map(str::to_owned).into();
+            nodes.push(spec.seeds(std::slice::from_ref(&seed)).start());
+        }
+    }
+    nodes
 }
 
 #[tokio::test]
@@ -118,17 +151,7 @@ async fn the_default_configuration_works_across_hosts() {
 #[ignore = "takes two minutes, needs root, iproute2 and nftables"]
 async fn halves_cut_off_for_a_minute_are_whole_again_without_help() {
     let halves = Halves::make();
-    let mut nodes = Vec::new();
-    let seed = format!("http://{}:8000", ADDRESSES[0][0]);
-    for (namespace, addresses) in halves.names.iter().zip(ADDRESSES) {
-        for address in addresses {
-            let mut spec = Spec::new(&format!("node-{address}"));
-            // Each node has an address of its own in namespaces of this test's own.
-            (spec.host, spec.port) = ((*address).to_owned(), 8000);
-            spec.prefix = ["ip", "netns", "exec", namespace].map(str::to_owned).into();
-            nodes.push(spec.seeds(std::slice::from_ref(&seed)).start());
-        }
-    }
+    let nodes = start_all(&halves);
     until("five alive everywhere", async || nodes.iter().all(|node| counts(node) == (5, 0))).await;
 
     halves.cut();
@@ -144,4 +167,33 @@ async fn halves_cut_off_for_a_minute_are_whole_again_without_help() {
         until("five alive everywhere", async || nodes.iter().all(|node| counts(node) == (5, 0)))
             .await;
     println!("whole again {took:?} after the cut");
+}
+
+#[tokio::test]
+#[ignore = "needs root, iproute2 and nftables"]
+async fn the_doctor_on_either_side_of_a_blocked_path_says_which_way_is_blocked() {
+    let halves = Halves::make();
+    let nodes = start_all(&halves);
+    until("five alive everywhere", async || nodes.iter().all(|node| counts(node) == (5, 0))).await;
+    let (from, to) = (ADDRESSES[0][0], ADDRESSES[1][0]);
+
+    halves.cut_path(from, to);
+
+    // Datagrams of the first do not arrive at the third, neither its pings nor its acks.
+    let told = async |node: &Node, about: &str, words: &str| {
+        let mut check = Value::Null;
+        until(words, async || {
+            check = ctl(node, &["doctor"])["checks"][format!("member:node-{about}")].clone();
+            check["status"] == "degraded" && text(&check["message"]).contains(words)
+        })
+        .await;
+        assert_eq!(check["member_status"], "alive", "{check}");
+        check
+    };
+    let check = told(&nodes[0], to, "its own datagrams come here").await;
+    assert!(text(&check["remedy"]).contains(&format!("UDP {to}:8000")), "{check}");
+    told(&nodes[2], from, "nothing came from it").await;
+    // Nobody else sees anything wrong.
+    let others = ctl(&nodes[1], &["doctor"]);
+    assert_eq!(others["healthy"], true, "{others}");
 }
