@@ -59,7 +59,7 @@ use astromesh_wire::NodeId;
 
 use crate::directory::Reader;
 use crate::routing::{Core, LoadRecord, LocalLoad, StaticPeer};
-use crate::telemetry::labels::LoadSource;
+use crate::telemetry::labels::{Limit, LoadSource};
 use crate::telemetry::metrics::Metrics;
 use admission::Admission;
 use idempotency::Results;
@@ -181,7 +181,9 @@ impl Proxy {
     /// Another node says by beacon how busy it is.
     pub fn heard(&self, id: NodeId, record: LoadRecord) {
         self.metrics.heard(LoadSource::Beacon);
-        self.with_core(|core, now| core.heard(now, id, record));
+        if self.with_core(|core, now| core.heard_by_beacon(now, id, record)) {
+            self.metrics.limited(Limit::Sequence);
+        }
     }
 
     /// Nodes that are passed over now.

@@ -18,7 +18,7 @@ use super::record::LoadRecord;
 use super::repeats::Repeats;
 use super::retry::{RetryBudget, Verdict};
 use super::sample::Sample;
-use super::table::{Mark, Mood, Table, Tier};
+use super::table::{Believed, Mark, Mood, Table, Tier};
 use super::target::{StaticPeer, Target};
 use super::terms::{Judgement, Nobody, Outcome, Pick, Place, Question, Reason, Repeat, Sent, Why};
 use super::tuning::{BOUNCES_MAX, LAST_RESORT_DRAWN, SLOW_START};
@@ -125,12 +125,19 @@ impl Core {
         self.snapshot = Some(Arc::clone(snapshot));
     }
 
-    /// Takes in what a node says of its load, by a beacon or on an answer. What a node unknown to
-    /// the directory says is passed over.
+    /// Takes in what a node says of its load on an answer. What a node unknown to the directory says
+    /// is passed over.
     pub fn heard(&mut self, now: Duration, id: NodeId, record: LoadRecord) {
         if let Some(slot) = self.table.slot(id) {
             self.table.hear(now, slot, record);
         }
+    }
+
+    /// The same by a beacon, which others could forge. Whether its sequence was further ahead than
+    /// it can be: then it counts as the highest that can be, so that the node's next word holds.
+    pub fn heard_by_beacon(&mut self, now: Duration, id: NodeId, record: LoadRecord) -> bool {
+        let slot = self.table.slot(id);
+        slot.is_some_and(|slot| self.table.hear_of(now, slot, record) == Believed::InPart)
     }
 
     /// The node for a request. Does not count it: [`Self::begin`] does.

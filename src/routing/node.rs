@@ -12,9 +12,12 @@ use astromesh_wire::{NodeId, State};
 
 use super::affinity;
 use super::ejection::Health;
+use super::local_load::sequence;
 use super::record::LoadRecord;
 use super::target::Target;
-use super::tuning::{BEACON_PROMISE, CAPACITY_UNLIMITED, SLOW_START, SLOW_START_FLOOR};
+use super::tuning::{
+    BEACON_PROMISE, CAPACITY_UNLIMITED, SEQUENCE_AHEAD, SLOW_START, SLOW_START_FLOOR,
+};
 
 /// What is known of one node.
 #[derive(Debug)]
@@ -136,6 +139,13 @@ impl Node {
     pub(super) fn tells_changes(&self, now: Duration) -> bool {
         self.tells_us
             && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE)
+    }
+
+    /// The highest sequence that its process can have reached, judged by what it said before.
+    pub(super) fn sequence_max(&self, now: Duration) -> Option<u32> {
+        let held = self.record?;
+        let since = now.saturating_sub(self.heard_at).saturating_add(SEQUENCE_AHEAD);
+        Some(held.sequence.saturating_add(sequence(since)))
     }
 
     /// It said how busy it is.

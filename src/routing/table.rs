@@ -65,6 +65,16 @@ pub(super) enum Mood {
     Panic,
 }
 
+/// Whether a node is believed what it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Believed {
+    Yes,
+    /// But for its sequence, which is too far ahead.
+    InPart,
+    /// It is not known to be this process.
+    No,
+}
+
 impl Table {
     /// The entry of a node, made if there is none.
     pub(super) fn admit(&mut self, id: NodeId) -> Slot {
@@ -117,6 +127,21 @@ impl Table {
             self.failing.forget(slot);
         }
         restart
+    }
+
+    /// As [`Self::hear`], by a way on which others could speak for the node: a process that is not
+    /// known is not believed, nor a sequence that it cannot have reached. Whether that was so.
+    pub(super) fn hear_of(&mut self, now: Duration, slot: Slot, record: LoadRecord) -> Believed {
+        let node = self.node(slot);
+        let (Some(held), Some(sequence_max)) = (node.record, node.sequence_max(now)) else {
+            return Believed::No;
+        };
+        if held.boot != record.boot {
+            return Believed::No;
+        }
+        let sequence = record.sequence.min(sequence_max);
+        self.hear(now, slot, LoadRecord { sequence, ..record });
+        if sequence < record.sequence { Believed::InPart } else { Believed::Yes }
     }
 
     /// A request leaves for the node.

@@ -29,6 +29,11 @@ pub const BEACON_PROMISE: Duration = super::local_load::ORIGIN_RECENT;
 /// Beacons that one node sends in a second at most; with more nodes to tell, they come later.
 pub const BEACONS_PER_SECOND: u32 = 1_000;
 
+/// How far a beacon may be ahead of what is known of a node's clock. It comes by UDP, and whoever can
+/// forge one could otherwise put the node's true records behind it until its next start. The clock is
+/// known from the record before, which took longer to come by up to about this.
+pub const SEQUENCE_AHEAD: Duration = Duration::from_secs(2);
+
 /// What a node without a limit counts as beside nodes with one. Among nodes that all have none it
 /// makes no difference.
 pub const CAPACITY_UNLIMITED: u32 = 16;

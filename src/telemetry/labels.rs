@@ -247,6 +247,8 @@ labels! {
         IdleConnections = "idle_connections",
         /// Agents that fail on nodes: a failure of one more was overlooked.
         FailingAgents = "failing_agents",
+        /// How far a beacon may be ahead: its sequence was cut.
+        Sequence = "sequence",
     }
 
     /// The state of a member.

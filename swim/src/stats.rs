@@ -116,6 +116,8 @@ stats! {
     /// Beacons not used: meant for another node, of a sender that is not live here, or of another
     /// generation of it than the one known.
     beacons_refused,
+    /// Beacons not used: they did not come from the address in the member's record.
+    beacons_refused_address,
     /// Dead members forgotten for good, because too many others are still pinged.
     lost_dropped,
 }

@@ -30,6 +30,17 @@ pub(crate) trait Policy {
     /// A worker's word on its load.
     fn heard(&mut self, _now: Duration, _gateway: usize, _worker: usize, _record: LoadRecord) {}
 
+    /// The same by a beacon.
+    fn heard_by_beacon(
+        &mut self,
+        now: Duration,
+        gateway: usize,
+        worker: usize,
+        record: LoadRecord,
+    ) {
+        self.heard(now, gateway, worker, record);
+    }
+
     /// Whether a request may be sent again after a failure; one is `sent` if its bytes left.
     fn may_retry(&mut self, _now: Duration, _gateway: usize, _sent: bool) -> bool {
         false

@@ -123,6 +123,18 @@ impl Policy for Production {
         }
     }
 
+    fn heard_by_beacon(
+        &mut self,
+        now: Duration,
+        gateway: usize,
+        worker: usize,
+        record: LoadRecord,
+    ) {
+        if !self.shape.is_here(gateway, worker) {
+            self.core(now, gateway).heard_by_beacon(now, id_of(worker), record);
+        }
+    }
+
     fn may_retry(&mut self, now: Duration, gateway: usize, sent: bool) -> bool {
         let sent = if sent { Sent::Maybe } else { Sent::Never };
         let repeat = if self.is_idempotent { Repeat::Safe } else { Repeat::Unsafe };

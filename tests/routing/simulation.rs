@@ -194,7 +194,7 @@ impl<'a> Simulation<'a> {
                 self.agenda.note(now + BEACON_PERIOD, Event::BeaconTick { worker });
             }
             Event::Beacon { gateway, worker, record } => {
-                self.policy.heard(now, gateway, worker, record);
+                self.policy.heard_by_beacon(now, gateway, worker, record);
             }
             Event::Fault(fault) => self.handle_fault(now, fault),
         }

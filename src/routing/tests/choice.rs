@@ -3,6 +3,7 @@
 use astromesh_wire::State::{Alive, Dead, Left, Suspect};
 
 use super::*;
+use crate::routing::tuning::SEQUENCE_AHEAD;
 use crate::routing::{Nobody, Reason, Why};
 
 struct Row {
@@ -334,6 +335,31 @@ fn limits_and_draining_are_heard_by_gossip_as_well() {
     };
     let mut core = core(vec![limited(2, 4, false), limited(3, 8, false), limited(4, 90, true)]);
     assert_eq!(chosen(&mut core, NOW, &ASK, 50), [3]);
+}
+
+#[test]
+fn a_forged_beacon_holds_no_longer_than_until_the_node_speaks_again() {
+    let told = |core: &mut Core, now| core.pick(now, &ASK).unwrap().why.estimate_milli;
+    let mut core = idle(1);
+    let beacon = |sequence, active| LoadRecord { yours: None, ..record(sequence, active, 16) };
+    core.heard(NOW, id(2), beacon(50_000, 4));
+    let later = NOW + Duration::from_secs(10);
+    assert!(!core.heard_by_beacon(later, id(2), beacon(51_000, 8)), "10 s later");
+    assert_eq!(told(&mut core, later), 500);
+
+    let forged = beacon(u32::MAX, 16);
+    assert!(core.heard_by_beacon(later, id(2), forged));
+    assert_eq!(told(&mut core, later), 1_000);
+    let next = later + SEQUENCE_AHEAD;
+    assert!(!core.heard_by_beacon(next, id(2), beacon(51_200, 4)));
+    assert_eq!(told(&mut core, next), 250);
+
+    core.heard_by_beacon(next, id(2), LoadRecord { boot: 2, ..forged });
+    assert_eq!(told(&mut core, next), 250, "a process that nobody else knows");
+    let news = beacon(90_000, 2);
+    assert!(core.heard_by_beacon(next, id(2), news), "what came before was old when it came");
+    core.heard(next, id(2), news);
+    assert!(!core.heard_by_beacon(next, id(2), beacon(90_010, 4)), "an answer has set it right");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! datagram to one member, carries nothing else and is never answered. Refuses to say which of both
 //! is the newer: whoever chooses a node compares their sequences.
 
+use std::net::SocketAddr;
+
 use astromesh_wire::{Load, LoadRecord, Message, ShortId};
 
 use super::{Cargo, Engine};
@@ -76,11 +78,21 @@ impl Engine {
     }
 
     /// A member says how busy it is. What it says in a life that is not known here has no meaning
-    /// yet: its record comes by gossip, and the next beacon after that counts.
-    pub(super) fn take_beacon(&mut self, sender: ShortId, target: ShortId, record: LoadRecord) {
+    /// yet: its record comes by gossip, and the next beacon after that counts. Nor has what comes from
+    /// another address than its own: whoever knows an id could say of it what they like.
+    pub(super) fn take_beacon(
+        &mut self,
+        from: SocketAddr,
+        sender: ShortId,
+        target: ShortId,
+        record: LoadRecord,
+    ) {
         let is_in_its_life =
             |member: &&Member| member.is_live() && member.record.generation == record.boot;
         match self.table.get(sender).filter(is_in_its_life) {
+            Some(member) if target == self.local.id() && member.record.address() != from => {
+                self.stats.beacons_refused_address += 1;
+            }
             Some(member) if target == self.local.id() => {
                 self.stats.beacons_received += 1;
                 self.events.push_back(Event::Beacon { id: member.record.id, record });

@@ -146,7 +146,7 @@ impl Engine {
                 }
             }
             Message::Beacon { target, record } => {
-                self.take_beacon(datagram.sender, target, record);
+                self.take_beacon(from, datagram.sender, target, record);
             }
             Message::Query { subject } => {
                 if is_member {

@@ -3,7 +3,7 @@
 use astromesh_swim::{Command, Event, OwnedRecord};
 use astromesh_wire::{Load, LoadRecord, Message, State, Update};
 
-use crate::{LOCAL, News, Sent, Subject, address, id, ms, short, state};
+use crate::{LOCAL, News, Sent, Subject, address, datagram, id, ms, short, state};
 
 const fn load(active_requests: u32) -> Load {
     let (limit, is_draining) = (0, false);
@@ -184,6 +184,16 @@ fn a_beacon_of_a_member_is_reported_and_not_answered() {
     assert_eq!(heard(&mut subject), [Event::Beacon { id: id(1), record: record(1) }]);
     assert_eq!(counted(&subject), (2, 0));
     assert_eq!(subject.member(1).unwrap().load(), Load::default(), "gossip tells that");
+}
+
+#[test]
+fn a_beacon_from_another_address_than_that_of_its_member_is_counted_and_no_more() {
+    let mut subject = Subject::among(&[1, 2]);
+    let sent = subject.hear_from(address(2), &datagram(1, beacon(1), &[]));
+    assert_eq!((sent, std::mem::take(&mut subject.events)), (vec![], vec![]));
+    assert_eq!((counted(&subject), subject.engine.stats().beacons_refused_address), ((0, 0), 1));
+    subject.hear(1, beacon(1), &[]);
+    assert_eq!(counted(&subject), (1, 0));
 }
 
 #[test]
