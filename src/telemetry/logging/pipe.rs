@@ -22,6 +22,9 @@ const BUFFER_BYTES_HIGH: usize = 512 << 10;
 const BUFFERS_MAX: usize = 64;
 /// Time between two writes while lines keep coming.
 const WRITE_INTERVAL: Duration = Duration::from_millis(50);
+/// Looks in a row that find no line before the writer sleeps until there is one, 10 s: to be woken is
+/// at the cost of whoever has a line, just when the next request comes, and of the processors.
+const IDLE_LOOKS_MAX: u32 = 200;
 /// Time to write what is left when the process stops.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -206,6 +209,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The writer: until told to stop, and once more after that.
 fn run(shared: &Shared, mut output: impl Output) {
     let mut spare = Vec::new();
+    let mut idle_looks = 0;
     loop {
         let is_stopping = shared.is_stopping.load(Ordering::Relaxed);
         if shared.is_reopening.swap(false, Ordering::Relaxed) {
@@ -237,11 +241,12 @@ fn run(shared: &Shared, mut output: impl Output) {
         if is_stopping {
             return;
         }
-        if !is_idle {
+        idle_looks = if is_idle { idle_looks + 1 } else { 0 };
+        if idle_looks <= IDLE_LOOKS_MAX {
             shared.is_asleep.store(false, Ordering::Relaxed);
             thread::park_timeout(WRITE_INTERVAL);
         } else if shared.is_asleep.swap(true, Ordering::Relaxed) {
-            // The second look in a row without a line: only a line ends this sleep.
+            // It has looked once more since it said so: only a line ends this sleep.
             thread::park();
         }
     }
@@ -316,6 +321,20 @@ pub(super) mod tests {
             pipe.flush();
             assert_eq!(stream.text().lines().count(), count);
         }
+    }
+
+    #[test]
+    fn in_a_short_pause_the_writer_looks_by_itself_and_nobody_has_to_wake_it() {
+        let writer = start("log-test", TEXT, Stream(Kept::default())).unwrap();
+        let pipe = writer.pipe();
+        write(&pipe);
+        let rounds = || pipe.shared.rounds.load(Ordering::Relaxed);
+        let (before, started) = (rounds(), Instant::now());
+        while rounds() < before + 5 {
+            assert!(started.elapsed() < Duration::from_secs(20), "it does not look any more");
+            thread::yield_now();
+        }
+        assert!(!pipe.shared.is_asleep.load(Ordering::Relaxed));
     }
 
     /// Says when it is written to and goes on when told.
