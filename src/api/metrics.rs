@@ -55,6 +55,9 @@ pub struct Levels {
     pub queued: u32,
     /// Nodes that are passed over.
     pub ejected: u32,
+    /// Results that were too long to be kept, and those that were dropped for newer ones, since the
+    /// start.
+    pub results: [u64; 2],
 }
 
 impl fmt::Debug for Sources {
@@ -91,6 +94,7 @@ fn text(sources: &Sources, gossip: Option<Gossip>) -> String {
         running: levels.running.into(),
         queued: levels.queued.into(),
         ejected: levels.ejected.into(),
+        results: levels.results,
         members: members(&sources.directory.snapshot()),
         gossip,
         log_lines: lines.unwrap_or_default(),

@@ -268,13 +268,15 @@ fn metrics_sources(
         log: Some(counted.log),
         directory: app.directory.clone(),
         mesh: app.mesh.clone(),
-        levels: Arc::new(move || Levels {
-            running: admission.active(),
-            queued: admission.queued(),
-            ejected: proxy
-                .get()
-                .and_then(Weak::upgrade)
-                .map_or(0, |proxy| u32::try_from(proxy.ejected()).unwrap_or(u32::MAX)),
+        levels: Arc::new(move || {
+            let proxy = proxy.get().and_then(Weak::upgrade);
+            let ejected = proxy.as_ref().map_or(0, |proxy| proxy.ejected());
+            Levels {
+                running: admission.active(),
+                queued: admission.queued(),
+                ejected: u32::try_from(ejected).unwrap_or(u32::MAX),
+                results: proxy.map_or([0; 2], |proxy| proxy.results_bounded()),
+            }
         }),
     })
 }

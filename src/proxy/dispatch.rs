@@ -23,7 +23,9 @@ use super::tally::{HowEnded, Tally, pick_reason};
 use crate::agent::Offer;
 use crate::api::{Code, Connection};
 use crate::routing::{Here, Nobody, Pick, Place, Question, Repeat, Why};
-use crate::telemetry::labels::{Deadline, Limit, Phase, Place as At, Refusal as Refused, Side};
+use crate::telemetry::labels::{
+    Deadline, Limit, Phase, Place as At, Refusal as Refused, RetryCause, RetryDenial, Side,
+};
 
 /// What becomes of the connection of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) last_refusal: Option<Refusal>,
     /// The process of the agent on this node could not be reached.
     pub(super) is_down: Option<Refusal>,
+    /// What became of the attempt before, when another is to be made.
+    pub(super) again: Option<RetryCause>,
     /// Some node may have read some of it.
     pub(super) was_sent: bool,
     /// Whether it may run twice, for what the request and the files of this node say.
@@ -116,6 +120,7 @@ impl<'a> Dispatch<'a> {
             refused: 0,
             last_refusal: None,
             is_down: None,
+            again: None,
             was_sent: false,
             repeat: request.repeat,
             why: None,
@@ -318,6 +323,14 @@ impl<'a> Dispatch<'a> {
             };
             Ok((pick, guard))
         });
+        match self.again.take() {
+            Some(cause) if picked.is_ok() => proxy.metrics.retried(cause),
+            // Nobody is left for it.
+            Some(RetryCause::NotConnected | RetryCause::Broken | RetryCause::TimedOut) => {
+                proxy.metrics.retry_denied(RetryDenial::Attempts);
+            }
+            Some(RetryCause::Refused) | None => {}
+        }
         self.why = picked.as_ref().ok().map(|(pick, _)| pick.why);
         if let Ok((pick, guard)) = &picked {
             let place = if guard.is_some() { At::There } else { At::Here };

@@ -71,7 +71,7 @@ impl Dispatch<'_> {
         let outcome = refused.map_or(Outcome::Answered(head.status), |_| Outcome::Refused);
         let judgement = self.proxy.with_core(|core, now| {
             if let Some(load) = load {
-                self.proxy.metrics.heard(LoadSource::Header);
+                self.proxy.metrics.heard(LoadSource::Header, 1);
                 core.heard(now, target.id, load);
             }
             core.outcome(now, target, &self.request.agent, outcome)

@@ -24,7 +24,7 @@ use crate::agent::{Offer, UpstreamUrl};
 use crate::api::Code;
 use crate::directory::Member;
 use crate::routing::headers;
-use crate::telemetry::labels::{Phase, Refusal as Refused, Side};
+use crate::telemetry::labels::{Deadline, Phase, Refusal as Refused, Side};
 
 /// What another node or a client said to this node, and an upstream has no use for.
 const DROPPED: KnownSet =
@@ -95,10 +95,13 @@ impl Dispatch<'_> {
     /// There was no place until now, and there is no more time.
     pub(super) fn refuse_place(&mut self, why: NotAdmitted) -> After {
         let is_over = self.request.total.is_some_and(|total| total <= Instant::now());
-        let refusal = if why == NotAdmitted::TimedOut && is_over {
-            self.too_late(Fault::Total)
-        } else {
-            not_admitted(&self.request.agent, why)
+        let refusal = match why {
+            NotAdmitted::TimedOut if is_over => self.too_late(Fault::Total),
+            NotAdmitted::TimedOut => {
+                self.proxy.metrics.timed_out(Deadline::Queue);
+                not_admitted(&self.request.agent, why)
+            }
+            NotAdmitted::QueueFull => not_admitted(&self.request.agent, why),
         };
         self.refuse(&refusal)
     }

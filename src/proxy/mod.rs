@@ -180,7 +180,7 @@ impl Proxy {
 
     /// Another node says by beacon how busy it is.
     pub fn heard(&self, id: NodeId, record: LoadRecord) {
-        self.metrics.heard(LoadSource::Beacon);
+        self.metrics.heard(LoadSource::Beacon, 1);
         if self.with_core(|core, now| core.heard_by_beacon(now, id, record)) {
             self.metrics.limited(Limit::Sequence);
         }
@@ -190,6 +190,13 @@ impl Proxy {
     #[must_use]
     pub fn ejected(&self) -> usize {
         self.with_core(|core, now| core.ejected(now))
+    }
+
+    /// Results that were too long to be kept, and those that were dropped for newer ones.
+    #[must_use]
+    pub fn results_bounded(&self) -> [u64; 2] {
+        let counts = self.results.counts();
+        [counts.too_long, counts.evicted]
     }
 
     /// From now on nodes that send work here are told to take it elsewhere, and clients to connect
@@ -209,7 +216,10 @@ impl Proxy {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         // Read under the lock: an older snapshot must not follow a newer one.
-        core.observe(now, &self.directory.snapshot());
+        let loads = core.observe(now, &self.directory.snapshot());
+        if loads > 0 {
+            self.metrics.heard(LoadSource::Gossip, loads);
+        }
         call(&mut core, now)
     }
 

@@ -37,6 +37,7 @@ impl Dispatch<'_> {
             return Attempted::Refuse(refusal);
         }
         self.last_refusal = Some(refusal);
+        self.again = Some(RetryCause::Refused);
         Attempted::Again
     }
 
@@ -71,7 +72,7 @@ impl Dispatch<'_> {
     }
 
     /// Tells the core of a failure, and asks whether the request may be sent once more.
-    fn may_go_on(&self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
+    fn may_go_on(&mut self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
         let metrics = &self.proxy.metrics;
         let repeat = if sent == Sent::Maybe { self.repeat_now() } else { self.repeat };
         let (judgement, over_budget, may) = self.proxy.with_core(|core, now| {
@@ -91,7 +92,7 @@ impl Dispatch<'_> {
         self.judged(judgement, ejection);
         let may = may && self.upload.is_whole() && self.failed < ATTEMPTS_MAX;
         if may {
-            metrics.retried(cause);
+            self.again = Some(cause);
         } else {
             metrics.retry_denied(if over_budget {
                 RetryDenial::Budget

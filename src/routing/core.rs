@@ -110,10 +110,11 @@ impl Core {
     }
 
     /// Takes in what the directory says now. To be called before each of the other methods, with
-    /// the newest snapshot; it costs nothing when that is the same as before.
-    pub fn observe(&mut self, now: Duration, snapshot: &Arc<Snapshot>) {
+    /// the newest snapshot; it costs nothing when that is the same as before. How many of the members
+    /// said something new of their load.
+    pub fn observe(&mut self, now: Duration, snapshot: &Arc<Snapshot>) -> u64 {
         let old = match &self.snapshot {
-            Some(old) if Arc::ptr_eq(old, snapshot) => return,
+            Some(old) if Arc::ptr_eq(old, snapshot) => return 0,
             Some(old) => Some(old.as_ref()),
             None => {
                 self.began_at = now;
@@ -121,8 +122,9 @@ impl Core {
             }
         };
         let is_settled = now.saturating_sub(self.began_at) >= SLOW_START;
-        self.index.follow(now, &mut self.table, old, snapshot, is_settled);
+        let loads = self.index.follow(now, &mut self.table, old, snapshot, is_settled);
         self.snapshot = Some(Arc::clone(snapshot));
+        loads
     }
 
     /// Takes in what a node says of its load on an answer. What a node unknown to the directory says

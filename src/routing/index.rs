@@ -42,7 +42,8 @@ enum Arrival {
 
 impl Index {
     /// Follows the directory from one snapshot to the next. `is_settled` tells that this node has
-    /// watched the mesh for a while, so that members it sees first have joined just now.
+    /// watched the mesh for a while, so that members it sees first have joined just now. How many of
+    /// the members said something new of their load.
     pub(super) fn follow(
         &mut self,
         now: Duration,
@@ -50,7 +51,8 @@ impl Index {
         old: Option<&Snapshot>,
         new: &Snapshot,
         is_settled: bool,
-    ) {
+    ) -> u64 {
+        let mut loads = 0;
         let arrival = if is_settled { Arrival::Joined } else { Arrival::Found };
         let others = |snapshot: &Snapshot| {
             let local = snapshot.local;
@@ -62,10 +64,10 @@ impl Index {
         let (mut gone, mut come) = (before.next(), after.next());
         loop {
             match (gone, come) {
-                (None, None) => return,
+                (None, None) => return loads,
                 (Some(old), Some(new)) if old.id == new.id => {
                     if !Arc::ptr_eq(old, new) {
-                        self.change(now, table, old, new);
+                        loads += u64::from(self.change(now, table, old, new));
                     }
                     (gone, come) = (before.next(), after.next());
                 }
@@ -98,7 +100,8 @@ impl Index {
         self.add(member, slot);
     }
 
-    fn change(&mut self, now: Duration, table: &mut Table, old: &Member, new: &Member) {
+    /// Whether it said something new of its load.
+    fn change(&mut self, now: Duration, table: &mut Table, old: &Member, new: &Member) -> bool {
         let slot = table.admit(new.id);
         let place = |member: &Member| (member.generation, member.revision);
         if place(old) == place(new) && old.url == new.url && old.name == new.name {
@@ -108,13 +111,15 @@ impl Index {
         }
         // A member that changed otherwise carries the same load as before, which is not news.
         let report = |member: &Member| (member.generation, member.load_sequence);
-        if report(old) != report(new) {
+        let is_report = report(old) != report(new);
+        if is_report {
             table.hear(now, slot, LoadRecord::of_member(new));
         }
         if old.agents != new.agents || old.is_live() != new.is_live() {
             self.remove_slot(old, slot);
             self.add(new, slot);
         }
+        is_report
     }
 
     fn add(&mut self, member: &Member, slot: Slot) {

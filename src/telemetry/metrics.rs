@@ -314,6 +314,8 @@ pub struct Readings {
     pub queued: u64,
     /// Nodes that are passed over.
     pub ejected: u64,
+    /// Results that were too long to be kept, and those that were dropped for newer ones.
+    pub results: [u64; 2],
     /// Members by state, in the order of [`MemberState::ALL`].
     pub members: [u64; MemberState::ALL.len()],
     /// Counters of the gossip by name, and those of its numbers that are levels.
@@ -471,9 +473,9 @@ impl Metrics {
         self.shard.idempotency.add(result.index(), 1);
     }
 
-    /// News of how busy another node is.
-    pub fn heard(&self, source: LoadSource) {
-        self.shard.load_records.add(source.index(), 1);
+    /// So many news of how busy other nodes are.
+    pub fn heard(&self, source: LoadSource, count: u64) {
+        self.shard.load_records.add(source.index(), count);
     }
 
     fn open(&self, level: fn(&Shard) -> &AtomicI64) -> OpenConnection {
@@ -531,6 +533,12 @@ fn values(total: &Total<'_>, started: SystemTime, readings: Readings) -> Vec<(Fa
     let idle = parked.saturating_sub(expired).saturating_sub(connects[Connect::Reused.index()]);
     let busy = total.level(|shard| &shard.upstream_connections).saturating_sub(idle);
     let in_flight = [readings.running, asks_begun.saturating_sub(asks_ended), readings.queued];
+    let mut limits = total.counts(|shard| &shard.limits);
+    for (limit, count) in
+        [Limit::ResultBytes, Limit::ResultsBytes].into_iter().zip(readings.results)
+    {
+        limits[limit.index()] = count;
+    }
     let client_connections = total.level(|shard| &shard.client_connections);
     let mut values = vec![
         (REQUESTS, counts(total.counts(|shard| &shard.requests))),
@@ -551,7 +559,7 @@ fn values(total: &Total<'_>, started: SystemTime, readings: Readings) -> Vec<(Fa
         (UPSTREAM_CONNECTS, counts(connects)),
         (CLIENT_CANCELLATIONS, counts(total.counts(|shard| &shard.cancellations))),
         (DEADLINES, counts(total.counts(|shard| &shard.deadlines))),
-        (LIMITS, counts(total.counts(|shard| &shard.limits))),
+        (LIMITS, counts(limits)),
         (TRANSFERRED, counts(total.counts(|shard| &shard.transferred))),
         (IDEMPOTENCY, counts(total.counts(|shard| &shard.idempotency))),
         (LOAD_RECORDS, counts(total.counts(|shard| &shard.load_records))),

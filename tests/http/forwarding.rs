@@ -85,6 +85,19 @@ async fn a_node_that_refuses_connections_costs_the_caller_nothing() {
 }
 
 #[tokio::test]
+async fn loads_heard_by_gossip_are_counted_when_they_are_news() {
+    let (gateway, worker) = (Node::start(1, &[]).await, Node::start(2, &["support"]).await);
+    let mut member = worker.as_member();
+    for (sequence, state) in [(0, State::Alive), (7, State::Alive), (7, State::Suspect)] {
+        (member.load_sequence, member.state) = (sequence, state);
+        gateway.knows(std::slice::from_ref(&member));
+        assert_eq!(run(gateway.address, "support", "hello").await.status, StatusCode::OK);
+    }
+    gateway.counted("astromesh_load_records_total{source=\"gossip\"} 1");
+    gateway.counted("astromesh_load_records_total{source=\"header\"} 3");
+}
+
+#[tokio::test]
 async fn a_node_that_refused_is_passed_over_afterwards() {
     let (gateway, worker) = (Node::start(1, &[]).await, Node::start(3, &["support"]).await);
     let refusing = Refusing::start();

@@ -86,6 +86,8 @@ async fn beyond_the_queue_a_client_is_told_when_to_come_again() {
     worker.agents.go_on.send_replace(true);
     assert_eq!(running.await.unwrap().status, StatusCode::OK);
     assert_eq!(run(gateway.address, "support", "hello").await.status, StatusCode::OK);
+    // The only one refused it and was asked again, to queue it.
+    gateway.counted("astromesh_retries_total{cause=\"refused\"} 1");
 }
 
 #[tokio::test]
@@ -117,6 +119,17 @@ async fn a_request_waits_in_the_queue_and_leaves_it_with_its_client() {
     for answer in [running, waiting] {
         assert_eq!(answer.await.unwrap().status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_too_long_is_told_so_and_counted() {
+    let worker = limited(2, "max_concurrent: 1, queue_timeout: 0.05,").await;
+    let running = tokio::spawn(run(worker.address, "support", "wait"));
+    worker.runs(1).await;
+    run(worker.address, "support", "hello").await.is_error(503, "queue_timeout");
+    worker.counted("astromesh_deadlines_total{kind=\"queue\"} 1");
+    worker.agents.go_on.send_replace(true);
+    running.await.unwrap();
 }
 
 #[tokio::test]

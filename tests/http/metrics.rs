@@ -40,7 +40,7 @@ async fn node_with(metrics: &Metrics) -> Node {
         log: None,
         directory,
         mesh: None,
-        levels: Arc::new(|| Levels { running: 5, queued: 6, ejected: 7 }),
+        levels: Arc::new(|| Levels { running: 5, queued: 6, ejected: 7, results: [8, 9] }),
     };
     Node::start_with(1, &[], &[], router(Some(sources))).await
 }
@@ -83,6 +83,8 @@ async fn a_page_has_the_levels_of_the_moment_before_anything_is_counted() {
         "astromesh_requests_in_flight{at=\"here\"} 5",
         "astromesh_requests_in_flight{at=\"queued\"} 6",
         "astromesh_ejected_nodes 7",
+        "astromesh_limits_total{limit=\"result_bytes\"} 8",
+        "astromesh_limits_total{limit=\"results_bytes\"} 9",
         "astromesh_members{state=\"alive\"} 1",
         "astromesh_members{state=\"suspect\"} 1",
         "astromesh_members{state=\"dead\"} 2",
@@ -138,7 +140,7 @@ async fn each_method_counts_in_one_place() {
     metrics.timed_out(Deadline::FirstByte);
     metrics.limited(Limit::HeadBytes);
     metrics.keyed(Keyed::Replayed);
-    metrics.heard(LoadSource::Beacon);
+    metrics.heard(LoadSource::Beacon, 1);
     metrics.upstream_failed();
     let node = node_with(&Metrics::default()).await;
     let idle = page(&node).await;
