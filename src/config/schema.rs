@@ -92,6 +92,7 @@ pub(super) const KEYS: &[Key] = &[
     key("spec.log.levels.api", Kind::LogLevel, LEVEL, "The routes of the HTTP server."),
     key("spec.log.levels.config", Kind::LogLevel, LEVEL, "The reading of settings."),
     key("spec.log.levels.directory", Kind::LogLevel, LEVEL, "Who serves what."),
+    key("spec.log.levels.doctor", Kind::LogLevel, LEVEL, "What examines the node."),
     key("spec.log.levels.gossip", Kind::LogLevel, LEVEL, "The mesh: members, deaths, seeds."),
     key("spec.log.levels.model", Kind::LogLevel, LEVEL, "Calls of models."),
     key("spec.log.levels.node", Kind::LogLevel, LEVEL, "Start, stop, signals."),

@@ -59,9 +59,12 @@ impl Parts {
         let identity = Identity::begin(data_dir.path())?;
         let listener = listen(&config.api).await?;
         let http = listener.local_addr().context("the listener has no address")?;
+        // One for all: reading the certificates of the host takes longer than the rest of a start.
+        let client = model::http_client();
         let local = Local {
             http,
-            agents: Arc::new(load_agents(&config)),
+            agents: Arc::new(load_agents(&config, &client)),
+            client,
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
             results: Results::open(&data_dir.path().join("results"), Bounds::default()),
             started,
@@ -146,6 +149,8 @@ type Later = Arc<OnceLock<Weak<Proxy>>>;
 struct Local {
     /// Where the HTTP server listens.
     http: SocketAddr,
+    /// For calls of models, and for questions to other nodes.
+    client: reqwest::Client,
     agents: Arc<Registry>,
     load: LocalLoad,
     results: Results,
@@ -197,7 +202,7 @@ async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
 
 /// The data plane with the routes behind it.
 fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later: &Later) -> Proxy {
-    let Local { http, agents, load, results, started } = local;
+    let Local { http, client, agents, load, results, started } = local;
     let handle = joined.mesh.as_ref().map(gossip::Running::handle);
     let config = Arc::new(config);
     let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
@@ -219,7 +224,7 @@ fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later:
         started,
         mesh: handle.clone(),
         load: load.clone(),
-        client: model::http_client(),
+        client,
     })));
     let access_log = config.api.access_log.then(|| log.access_log());
     let router = api::router(app, extra.merge(page).merge(doctor));
@@ -282,11 +287,11 @@ fn metrics_sources(
 }
 
 /// The agents as their files say; of a broken one a draft. What is wrong is said in the log.
-fn load_agents(config: &Runtime) -> Registry {
+fn load_agents(config: &Runtime, client: &reqwest::Client) -> Registry {
     if !config.services.contains(Service::Agents) {
         return Registry::default();
     }
-    let (registry, findings) = Registry::load(&config.dir, &model::http_client());
+    let (registry, findings) = Registry::load(&config.dir, client);
     for warning in &findings.warnings {
         warn!("{warning}");
     }
