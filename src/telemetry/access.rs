@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
-use super::logging::entry::{Entry, Value};
+use super::logging::entry::{Entry, FieldSink, Fields};
 use super::logging::pipe::Pipe;
 
 /// One request that ended.
@@ -36,6 +36,29 @@ pub struct Line<'a> {
     pub upstream: Option<Duration>,
 }
 
+impl Fields for Line<'_> {
+    #[inline]
+    fn each(&self, to: &mut impl FieldSink) {
+        to.text("client", self.client.as_bytes());
+        to.text("http.method", self.method);
+        to.text("http.path", self.path);
+        to.natural("http.status", self.status.into());
+        to.text("request.id", self.request_id);
+        if !self.agent.is_empty() {
+            to.text("agent", self.agent.as_bytes());
+        }
+        if !self.node.is_empty() {
+            to.text("node", self.node.as_bytes());
+        }
+        to.natural("tried", self.tried.into());
+        to.natural("bytes_out", self.bytes_out);
+        to.ms("duration_ms", self.duration);
+        if let Some(upstream) = self.upstream {
+            to.ms("upstream_ms", upstream);
+        }
+    }
+}
+
 /// Where lines are handed in; clones share buffers.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
@@ -55,29 +78,82 @@ impl AccessLog {
 
     /// Hands a line in. Waits for nothing but other threads that share the buffer.
     pub fn write(&self, line: &Line<'_>) {
-        let fields = [
-            ("client", Value::from(line.client.as_bytes())),
-            ("http.method", Value::from(line.method)),
-            ("http.path", Value::from(line.path)),
-            ("http.status", Value::Natural(line.status.into())),
-            ("request.id", Value::from(line.request_id)),
-            ("agent", Value::text_unless_empty(line.agent.as_bytes())),
-            ("node", Value::text_unless_empty(line.node.as_bytes())),
-            ("tried", Value::Natural(line.tried.into())),
-            ("bytes_out", Value::Natural(line.bytes_out)),
-            ("duration_ms", Value::Ms(line.duration)),
-            ("upstream_ms", line.upstream.map_or(Value::Missing, Value::Ms)),
-        ];
         let entry = Entry {
             level: Level::INFO,
             target: "access",
             message: b"request ended",
-            fields: &fields,
+            fields: line,
             place: None,
         };
         let now = SystemTime::now();
         for pipe in &self.pipes {
             pipe.write(now, &entry);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::logging::pipe::tests::Kept;
+    use crate::telemetry::logging::pipe::{Stream, start};
+    use crate::telemetry::logging::shape::{Colour, Shape};
+
+    const LINE: Line<'_> = Line {
+        client: "192.0.2.7:40112",
+        method: b"POST",
+        path: b"/v1/agents/support/run",
+        status: 200,
+        request_id: b"abc-123",
+        agent: "support",
+        node: "worker-1",
+        tried: 2,
+        bytes_out: 512,
+        duration: Duration::from_nanos(12_034_999),
+        upstream: Some(Duration::from_micros(7)),
+    };
+
+    fn text(shape: Shape, line: &Line<'_>) -> String {
+        let kept = Kept::default();
+        let writer = start("log-test", shape, Stream(kept.clone())).unwrap();
+        AccessLog::new(vec![writer.pipe()]).write(line);
+        drop(writer);
+        // What follows the time, which is that of the test.
+        kept.text().split_once("Z").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_line_says_what_was_asked_for_and_who_answered_when() {
+        let words = Shape::Text(Colour::Off);
+        assert_eq!(
+            text(words, &LINE),
+            "  INFO access: request ended client=192.0.2.7:40112 http.method=POST \
+             http.path=/v1/agents/support/run http.status=200 request.id=abc-123 agent=support \
+             node=worker-1 tried=2 bytes_out=512 duration_ms=12.034 upstream_ms=0.007\n"
+        );
+        let refused = Line {
+            status: 0,
+            path: b"/a b",
+            agent: "",
+            node: "",
+            tried: 0,
+            duration: Duration::ZERO,
+            upstream: None,
+            ..LINE
+        };
+        assert_eq!(
+            text(words, &refused),
+            "  INFO access: request ended client=192.0.2.7:40112 http.method=POST \
+             http.path=\"/a b\" http.status=0 request.id=abc-123 tried=0 bytes_out=512 \
+             duration_ms=0.000\n"
+        );
+        assert_eq!(
+            text(Shape::Json, &LINE),
+            "\",\"level\":\"info\",\"target\":\"access\",\"message\":\"request ended\",\
+             \"client\":\"192.0.2.7:40112\",\"http.method\":\"POST\",\
+             \"http.path\":\"/v1/agents/support/run\",\"http.status\":200,\
+             \"request.id\":\"abc-123\",\"agent\":\"support\",\"node\":\"worker-1\",\"tried\":2,\
+             \"bytes_out\":512,\"duration_ms\":12.034,\"upstream_ms\":0.007}\n"
+        );
     }
 }

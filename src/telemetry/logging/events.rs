@@ -32,7 +32,7 @@ impl<S: Subscriber> Layer<S> for Events {
             level: *meta.level(),
             target: meta.target(),
             message: found.message.as_bytes(),
-            fields: &found.fields,
+            fields: &*found.fields,
             place: meta.file().zip(meta.line()),
         };
         for pipe in &self.pipes {

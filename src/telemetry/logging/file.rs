@@ -136,17 +136,14 @@ impl LogFile {
 
     fn say(&self, level: Level, message: &str, error: Option<&io::Error>, lines: u64) {
         let path = self.path.as_os_str().as_encoded_bytes();
-        let error = error.map(ToString::to_string).unwrap_or_default();
-        let fields = [
-            ("path", Value::from(path)),
-            ("error", Value::text_unless_empty(error.as_bytes())),
-            ("lines_lost", Value::Natural(lines)),
-        ];
+        let error = error.map(ToString::to_string);
+        let mut fields = vec![("path", path.into()), ("lines_lost", Value::Natural(lines))];
+        fields.extend(error.as_ref().map(|error| ("error", error.as_bytes().into())));
         let entry = Entry {
             level,
             target: module_path!(),
             message: message.as_bytes(),
-            fields: &fields,
+            fields: &*fields,
             place: Some((file!(), line!())),
         };
         self.console.write(SystemTime::now(), &entry);
@@ -327,7 +324,7 @@ mod tests {
         let said = place.said();
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("ERROR telemetry: the log file cannot be written"), "{said}");
-        assert!(said.contains(" error=\"Not a directory"), "{said}");
+        assert!(said.contains(" lines_lost=2 error=\"Not a directory"), "{said}");
         fs::remove_file(&log).unwrap();
         assert_eq!(file.write(b"4\n", 1), 0);
         assert_eq!(place.all(), some(&["4\n"]));

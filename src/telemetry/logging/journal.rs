@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::Level;
 
-use super::entry::{Entry, Value};
+use super::entry::{Entry, FieldSink, Fields, append_number, bounded};
 use super::pipe::Output;
-use super::shape::{append_plain, sentence};
+use super::shape::sentence;
 
 /// Where journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
@@ -85,7 +85,7 @@ pub(super) fn is_stderr(journal_stream: Option<&str>) -> bool {
 }
 
 /// An entry behind its length.
-pub(super) fn append(out: &mut Vec<u8>, entry: &Entry<'_>) {
+pub(super) fn append<F: Fields + ?Sized>(out: &mut Vec<u8>, entry: &Entry<'_, F>) {
     let start = out.len();
     out.extend_from_slice(&Length::default().to_ne_bytes());
     let body = out.len();
@@ -94,7 +94,7 @@ pub(super) fn append(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out[start..body].copy_from_slice(&length.to_ne_bytes());
 }
 
-fn fields(out: &mut Vec<u8>, entry: &Entry<'_>) {
+fn fields<F: Fields + ?Sized>(out: &mut Vec<u8>, entry: &Entry<'_, F>) {
     let priority = match entry.level {
         Level::ERROR => "3",
         Level::WARN => "4",
@@ -108,12 +108,25 @@ fn fields(out: &mut Vec<u8>, entry: &Entry<'_>) {
     append_field(out, b"ASTROMESH_TARGET", |out| out.extend_from_slice(entry.target.as_bytes()));
     if let Some((file, line)) = entry.place {
         append_field(out, b"CODE_FILE", |out| out.extend_from_slice(file.as_bytes()));
-        append_field(out, b"CODE_LINE", |out| append_plain(out, &Value::Natural(line.into())));
+        append_field(out, b"CODE_LINE", |out| append_number(out, line));
     }
-    for (name, value) in entry.fields {
-        if !matches!(value, Value::Missing) {
-            append_field(out, &field_name(name), |out| append_plain(out, value));
-        }
+    entry.fields.each(&mut Variables(out));
+}
+
+/// Fields as `ASTROMESH_NAME=value`.
+struct Variables<'a>(&'a mut Vec<u8>);
+
+impl FieldSink for Variables<'_> {
+    fn text(&mut self, name: &str, value: &[u8]) {
+        self.plain(name, |out| out.extend_from_slice(bounded(value).0));
+    }
+
+    fn plain(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        append_field(self.0, &field_name(name), write);
+    }
+
+    fn real(&mut self, name: &str, value: f64) {
+        self.plain(name, |out| out.extend_from_slice(value.to_string().as_bytes()));
     }
 }
 
@@ -143,6 +156,7 @@ fn append_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::logging::entry::Value;
     use crate::telemetry::logging::shape::Clock;
     use crate::telemetry::logging::shape::Shape;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::entry::Entry;
+use super::entry::{Entry, Fields};
 use super::shape::{Clock, Shape};
 
 /// A buffer that holds this much takes no more lines: 0.4 s of 40,000 requests a second.
@@ -29,7 +29,7 @@ const IDLE_LOOKS_MAX: u32 = 200;
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Where lines end up.
-pub(super) trait Output: Send + 'static {
+pub(in crate::telemetry) trait Output: Send + 'static {
     /// Writes so many whole lines; returns how many of them are lost.
     fn write(&mut self, text: &[u8], lines: u64) -> u64;
 
@@ -39,7 +39,7 @@ pub(super) trait Output: Send + 'static {
 
 /// Standard error, and in tests whatever takes bytes.
 #[derive(Debug)]
-pub(super) struct Stream<W>(pub(super) W);
+pub(in crate::telemetry) struct Stream<W>(pub(in crate::telemetry) W);
 
 impl<W: Write + Send + 'static> Output for Stream<W> {
     fn write(&mut self, text: &[u8], lines: u64) -> u64 {
@@ -59,7 +59,7 @@ pub(in crate::telemetry) struct Pipe {
 /// The thread that writes. Dropping it writes what is left, and gives up when the stream takes
 /// nothing for a second. Lines handed in later are dropped and counted.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(in crate::telemetry) struct Writer {
     pipe: Pipe,
     ended: Receiver<()>,
 }
@@ -99,7 +99,11 @@ struct Buffer {
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn start(name: &str, shape: Shape, output: impl Output) -> io::Result<Writer> {
+pub(in crate::telemetry) fn start(
+    name: &str,
+    shape: Shape,
+    output: impl Output,
+) -> io::Result<Writer> {
     let pipe = Pipe { shape, buffer: Arc::default(), shared: Arc::default() };
     lock(&pipe.shared.buffers).list.push(Arc::clone(&pipe.buffer));
     let (end, ended) = mpsc::channel();
@@ -115,7 +119,7 @@ pub(super) fn start(name: &str, shape: Shape, output: impl Output) -> io::Result
 
 impl Writer {
     /// Where lines are handed in.
-    pub(super) fn pipe(&self) -> Pipe {
+    pub(in crate::telemetry) fn pipe(&self) -> Pipe {
         self.pipe.clone()
     }
 }
@@ -143,7 +147,11 @@ impl Pipe {
     }
 
     /// Hands a line in. Waits for nothing but other threads that share the buffer.
-    pub(in crate::telemetry) fn write(&self, now: SystemTime, entry: &Entry<'_>) {
+    pub(in crate::telemetry) fn write<F: Fields + ?Sized>(
+        &self,
+        now: SystemTime,
+        entry: &Entry<'_, F>,
+    ) {
         let mut buffer = lock(&self.buffer);
         let before = buffer.text.len();
         if buffer.is_closed || before >= BUFFER_BYTES_MAX {
@@ -253,7 +261,7 @@ fn run(shared: &Shared, mut output: impl Output) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::telemetry) mod tests {
     use std::sync::mpsc::Sender;
 
     use tracing::Level;
@@ -271,10 +279,10 @@ pub(super) mod tests {
 
     /// A stream that keeps what is written.
     #[derive(Clone, Default)]
-    pub(in crate::telemetry::logging) struct Kept(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::telemetry) struct Kept(Arc<Mutex<Vec<u8>>>);
 
     impl Kept {
-        pub(in crate::telemetry::logging) fn text(&self) -> String {
+        pub(in crate::telemetry) fn text(&self) -> String {
             String::from_utf8(lock(&self.0).clone()).unwrap()
         }
     }

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use tracing::Level;
 
-use super::entry::{Entry, Value, append_ms, append_number, append_padded, bounded};
+use super::entry::{Entry, FieldSink, Fields, append_padded, bounded};
 use super::journal;
 
 /// What lines look like.
@@ -44,7 +44,12 @@ impl Shape {
     }
 
     /// Appends a line, which the clock has told the time of.
-    pub(super) fn append(self, out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>) {
+    pub(super) fn append<F: Fields + ?Sized>(
+        self,
+        out: &mut Vec<u8>,
+        clock: &Clock,
+        entry: &Entry<'_, F>,
+    ) {
         match self {
             Self::Text(colour) => text(out, clock, entry, colour),
             Self::Json => json(out, clock, entry),
@@ -84,7 +89,12 @@ impl Clock {
 }
 
 /// `TIME LEVEL module: message name=value …`.
-fn text(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>, colour: Colour) {
+fn text<F: Fields + ?Sized>(
+    out: &mut Vec<u8>,
+    clock: &Clock,
+    entry: &Entry<'_, F>,
+    colour: Colour,
+) {
     let is_coloured = colour == Colour::On;
     if is_coloured {
         out.extend_from_slice(b"\x1b[2m");
@@ -105,21 +115,32 @@ fn text(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>, colour: Colour) {
 }
 
 /// `module: message name=value …`, without a time and without a level.
-pub(super) fn sentence(out: &mut Vec<u8>, entry: &Entry<'_>) {
+pub(super) fn sentence<F: Fields + ?Sized>(out: &mut Vec<u8>, entry: &Entry<'_, F>) {
     out.extend_from_slice(module(entry.target).as_bytes());
     out.extend_from_slice(b": ");
     append_words(out, entry.message);
-    for (name, value) in entry.fields {
-        if matches!(value, Value::Missing) {
-            continue;
-        }
-        out.push(b' ');
-        out.extend_from_slice(name.as_bytes());
-        out.push(b'=');
-        match value {
-            Value::Text(text) => append_value(out, text),
-            other => append_plain(out, other),
-        }
+    entry.fields.each(&mut Words(out));
+}
+
+/// Fields as ` name=value`.
+struct Words<'a>(&'a mut Vec<u8>);
+
+impl FieldSink for Words<'_> {
+    #[inline]
+    fn text(&mut self, name: &str, value: &[u8]) {
+        self.plain(name, |out| append_value(out, value));
+    }
+
+    #[inline]
+    fn plain(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.push(b' ');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'=');
+        write(self.0);
+    }
+
+    fn real(&mut self, name: &str, value: f64) {
+        self.plain(name, |out| out.extend_from_slice(value.to_string().as_bytes()));
     }
 }
 
@@ -131,23 +152,10 @@ fn module(target: &str) -> &str {
     }
 }
 
-/// What needs no escape.
-pub(super) fn append_plain(out: &mut Vec<u8>, value: &Value<'_>) {
-    match value {
-        Value::Missing => {}
-        Value::Text(text) => out.extend_from_slice(bounded(text).0),
-        Value::Natural(number) => append_number(out, *number),
-        Value::Integer(number) => append_number(out, *number),
-        Value::Real(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Ms(duration) => append_ms(out, *duration),
-    }
-}
-
 /// A message: spaces stay, what could end the line does not.
 fn append_words(out: &mut Vec<u8>, words: &[u8]) {
     let (kept, is_cut) = bounded(words);
-    if kept.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+    if is_plain(kept, b' ') {
         out.extend_from_slice(kept);
     } else {
         append_escaped(out, kept, &[]);
@@ -158,8 +166,7 @@ fn append_words(out: &mut Vec<u8>, words: &[u8]) {
 /// A value: as it is when it is one word, else in quotes.
 fn append_value(out: &mut Vec<u8>, value: &[u8]) {
     let (kept, is_cut) = bounded(value);
-    let is_word = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-    if !kept.is_empty() && kept.iter().all(is_word) {
+    if !kept.is_empty() && is_plain(kept, b'!') {
         out.extend_from_slice(kept);
         return append_cut(out, is_cut);
     }
@@ -167,6 +174,34 @@ fn append_value(out: &mut Vec<u8>, value: &[u8]) {
     append_escaped(out, kept, &['"', '\\']);
     append_cut(out, is_cut);
     out.push(b'"');
+}
+
+/// Whether all bytes are visible ASCII from `lowest` on, and none a quote or backslash. This is the
+/// larger part of the work on a line, so eight bytes are looked at in one step.
+fn is_plain(bytes: &[u8], lowest: u8) -> bool {
+    let Some(last) = bytes.last_chunk() else {
+        let is_plain = |byte: &u8| (lowest..=b'~').contains(byte) && !b"\"\\".contains(byte);
+        return bytes.iter().all(is_plain);
+    };
+    // The last step may look at some bytes again.
+    let (words, _) = bytes.as_chunks();
+    words.iter().chain([last]).all(|word| are_plain(u64::from_ne_bytes(*word), lowest))
+}
+
+/// [`is_plain`] for the eight bytes of a word. Each difference has the high bit of a byte set if a
+/// byte is below the subtrahend; borrows may set more, but only where one was set for that reason.
+const fn are_plain(word: u64, lowest: u8) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    const fn has_below(word: u64, least: u8) -> u64 {
+        word.wrapping_sub(ONES * least as u64) & !word & HIGH
+    }
+    const fn has(word: u64, byte: u8) -> u64 {
+        has_below(word ^ (ONES * byte as u64), 1)
+    }
+    let not_ascii = word & HIGH;
+    let escaped = has(word, b'"') | has(word, b'\\') | has(word, 0x7f);
+    not_ascii | has_below(word, lowest) | escaped == 0
 }
 
 fn append_cut(out: &mut Vec<u8>, is_cut: bool) {
@@ -196,7 +231,7 @@ fn append_escaped(out: &mut Vec<u8>, text: &[u8], also: &[char]) {
 }
 
 /// `{"ts":…,"level":…,"target":…,"message":…,` and the fields.
-fn json(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>) {
+fn json<F: Fields + ?Sized>(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_, F>) {
     out.extend_from_slice(b"{\"ts\":\"");
     clock.append(out);
     out.extend_from_slice(b"\",\"level\":\"");
@@ -205,24 +240,35 @@ fn json(out: &mut Vec<u8>, clock: &Clock, entry: &Entry<'_>) {
     out.extend_from_slice(entry.target.as_bytes());
     out.extend_from_slice(b"\",\"message\":");
     append_string(out, entry.message);
-    for (name, value) in entry.fields {
-        if matches!(value, Value::Missing) {
-            continue;
-        }
-        out.extend_from_slice(b",\"");
-        // A name must not be there twice, and these are taken.
-        if matches!(*name, "ts" | "level" | "target" | "message") {
-            out.extend_from_slice(b"field.");
-        }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        match value {
-            Value::Text(text) => append_string(out, text),
-            Value::Real(number) if !number.is_finite() => out.extend_from_slice(b"null"),
-            other => append_plain(out, other),
-        }
-    }
+    entry.fields.each(&mut Members(out));
     out.extend_from_slice(b"}\n");
+}
+
+/// Fields as `,"name":value`.
+struct Members<'a>(&'a mut Vec<u8>);
+
+impl FieldSink for Members<'_> {
+    #[inline]
+    fn text(&mut self, name: &str, value: &[u8]) {
+        self.plain(name, |out| append_string(out, value));
+    }
+
+    #[inline]
+    fn plain(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.extend_from_slice(b",\"");
+        // A name must not be there twice, and these are taken.
+        if matches!(name, "ts" | "level" | "target" | "message") {
+            self.0.extend_from_slice(b"field.");
+        }
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        write(self.0);
+    }
+
+    fn real(&mut self, name: &str, value: f64) {
+        let text = if value.is_finite() { value.to_string() } else { "null".to_owned() };
+        self.plain(name, |out| out.extend_from_slice(text.as_bytes()));
+    }
 }
 
 /// As in configuration.
@@ -240,8 +286,7 @@ const fn level_name(level: Level) -> &'static str {
 fn append_string(out: &mut Vec<u8>, text: &[u8]) {
     let (kept, is_cut) = bounded(text);
     out.push(b'"');
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if kept.iter().all(is_plain) {
+    if is_plain(kept, b' ') {
         out.extend_from_slice(kept);
     } else {
         let start = out.len();
@@ -261,7 +306,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::logging::entry::VALUE_BYTES_MAX;
+    use crate::telemetry::logging::entry::{VALUE_BYTES_MAX, Value};
 
     fn line(shape: Shape, entry: &Entry<'_>) -> String {
         let mut clock = Clock::default();
@@ -286,16 +331,14 @@ mod tests {
         let fields = [
             ("seed", Value::from(&b"http://a:8000"[..])),
             ("error", Value::Text(Cow::Owned(b"not \"now\"".to_vec()))),
-            ("node", Value::text_unless_empty(b"")),
             ("tried", Value::Natural(3)),
             ("behind", Value::Integer(-4)),
             ("ratio", Value::Real(0.5)),
             ("is_last", Value::Bool(true)),
-            ("waited_ms", Value::Ms(Duration::from_nanos(12_034_999))),
         ];
         let entry = entry("a seed refuses this node", &fields);
         let text = "gossip: a seed refuses this node seed=http://a:8000 error=\"not \\\"now\\\"\" \
-                    tried=3 behind=-4 ratio=0.5 is_last=true waited_ms=12.034\n";
+                    tried=3 behind=-4 ratio=0.5 is_last=true\n";
         assert_eq!(
             line(Shape::Text(Colour::Off), &entry),
             format!("2026-11-22T04:05:06.000089Z  WARN {text}")
@@ -309,7 +352,7 @@ mod tests {
             "{\"ts\":\"2026-11-22T04:05:06.000089Z\",\"level\":\"warning\",\
              \"target\":\"astromesh::gossip::join\",\"message\":\"a seed refuses this node\",\
              \"seed\":\"http://a:8000\",\"error\":\"not \\\"now\\\"\",\"tried\":3,\"behind\":-4,\
-             \"ratio\":0.5,\"is_last\":true,\"waited_ms\":12.034}\n"
+             \"ratio\":0.5,\"is_last\":true}\n"
         );
     }
 
@@ -338,6 +381,22 @@ mod tests {
         }
         let text = line(Shape::Text(Colour::Off), &entry("a\r\nb", &[]));
         assert!(text.ends_with("gossip: a\\r\\nb\n"), "{text}");
+    }
+
+    #[test]
+    fn eight_bytes_in_one_step_are_judged_as_one_by_one() {
+        for byte in 0..=u8::MAX {
+            let is_visible = (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+            for length in [1, 7, 8, 9, 16, 23] {
+                for place in 0..length {
+                    let mut bytes = vec![b'!'; length];
+                    bytes[place] = byte;
+                    assert_eq!(is_plain(&bytes, b'!'), is_visible, "{bytes:?}");
+                    let is_plain_here = is_visible || byte == b' ';
+                    assert_eq!(is_plain(&bytes, b' '), is_plain_here, "{bytes:?}");
+                }
+            }
+        }
     }
 
     #[test]
