@@ -9,6 +9,8 @@ mod offer;
 mod prompt;
 mod providers;
 mod react;
+mod recording;
+mod records;
 mod registry;
 mod run;
 mod source;
@@ -18,6 +20,7 @@ mod trace;
 pub mod types;
 
 pub use offer::{CONCURRENT_MAX, Offer, UpstreamUrl};
+pub use records::{KEEPER_DIGITS, Records};
 pub use registry::{Differences, FILES_MAX, Needs, Registry, RunError};
 pub use source::Findings;
 pub use tools::BuiltinTools;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::file::{self, AgentFile, Candidate, Program, Reading, Work};
 use super::providers::Providers;
+use super::records::Records;
 use super::run::Agent;
 use super::source::{self, Findings, content_of};
 use super::tools::Toolbox;
@@ -252,15 +253,21 @@ impl Registry {
         })
     }
 
-    /// Runs an agent. Dropping the future cancels the run and everything behind it.
+    /// Runs an agent, and leaves a record of it. Dropping the future cancels the run and everything
+    /// behind it.
     ///
     /// # Errors
     /// See [`RunError`]. Failing tools are no errors: the model is told of them. An agent with an
     /// upstream is not run by this node: whoever has its [`Offer`] relays the request, and asking
     /// for it here is [`RunError::Internal`].
-    pub async fn run(&self, name: &str, request: RunRequest) -> Result<RunResponse, RunError> {
+    pub async fn run(
+        &self,
+        name: &str,
+        request: RunRequest,
+        records: &Records,
+    ) -> Result<RunResponse, RunError> {
         match self.deployed(name).map(|deployed| &deployed.place) {
-            Some(Place::Here(agent)) => agent.run(request).await,
+            Some(Place::Here(agent)) => agent.run(request, records).await,
             Some(Place::Upstream(url)) => Err(RunError::Internal(format!(
                 "the agent is served by http://{}{}, and the request was not relayed there",
                 url.authority, url.path

@@ -5,9 +5,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
-use super::types::{Span, Trace};
+use super::types::{Span, Trace, TraceStatus};
 
 /// The trace of one run while it goes on.
 ///
@@ -15,6 +14,8 @@ use super::types::{Span, Trace};
 #[derive(Debug)]
 pub(super) struct Recorder {
     trace: Trace,
+    /// Positions of the spans that have not ended.
+    open: Vec<usize>,
     origin: Instant,
     started_at: Duration,
 }
@@ -24,15 +25,16 @@ pub(super) struct Recorder {
 pub(super) struct SpanIndex(usize);
 
 impl Recorder {
-    pub(super) fn new(agent: &str, session_id: &str) -> Self {
+    pub(super) fn new(trace_id: String, agent: &str, session_id: &str) -> Self {
         Self {
             trace: Trace {
-                trace_id: Uuid::new_v4().simple().to_string(),
+                trace_id,
                 agent: agent.to_owned(),
                 session_id: session_id.to_owned(),
                 is_sampled: true,
                 spans: Vec::new(),
             },
+            open: Vec::new(),
             origin: Instant::now(),
             // A clock before 1970 is shown as 1970.
             started_at: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
@@ -56,16 +58,32 @@ impl Recorder {
             end_time: now,
             duration_ms: 0.0,
         });
-        SpanIndex(self.trace.spans.len() - 1)
+        let index = self.trace.spans.len() - 1;
+        self.open.push(index);
+        SpanIndex(index)
     }
 
-    /// Ends a span, with details.
-    pub(super) fn end<const N: usize>(
+    /// Adds details to a span.
+    pub(super) fn describe<const N: usize>(
         &mut self,
         SpanIndex(index): SpanIndex,
+        attributes: [(&str, Value); N],
+    ) {
+        let Some(span) = self.trace.spans.get_mut(index) else { return };
+        span.attributes
+            .extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    /// Ends a span, with more details.
+    pub(super) fn end<const N: usize>(
+        &mut self,
+        span: SpanIndex,
         outcome: Outcome,
         attributes: [(&str, Value); N],
     ) {
+        self.describe(span, attributes);
+        let SpanIndex(index) = span;
+        self.open.retain(|open| *open != index);
         let now = self.now();
         let Some(span) = self.trace.spans.get_mut(index) else { return };
         span.end_time = now;
@@ -73,12 +91,18 @@ impl Recorder {
         if let Outcome::Failed = outcome {
             "error".clone_into(&mut span.status);
         }
-        span.attributes
-            .extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
 
-    pub(super) fn finish(self) -> Trace {
-        self.trace
+    /// Ends what has not ended, as a failure unless all is well, and gives the trace away.
+    pub(super) fn finish(&mut self, status: TraceStatus) -> Trace {
+        let outcome = match status {
+            TraceStatus::Ok => Outcome::Done,
+            TraceStatus::Error | TraceStatus::Canceled => Outcome::Failed,
+        };
+        while let Some(index) = self.open.last() {
+            self.end(SpanIndex(*index), outcome, []);
+        }
+        std::mem::take(&mut self.trace)
     }
 
     fn now(&self) -> f64 {

@@ -220,3 +220,83 @@ pub struct ToolAnswer {
     /// `ok` or `failed`.
     pub status: String,
 }
+
+/// A trace as it is kept. Fields beyond those of [`Trace`] are ours.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TraceRecord {
+    /// The spans of the run.
+    #[serde(flatten)]
+    pub trace: Trace,
+    /// How the run ended.
+    pub status: TraceStatus,
+    /// Seconds since 1970.
+    pub started_at: f64,
+    /// From the beginning of the run to its end.
+    pub duration_ms: f64,
+    /// Tokens read by all model calls.
+    pub tokens_in: u64,
+    /// Tokens written by all model calls.
+    pub tokens_out: u64,
+    /// Why it did not end well.
+    pub error: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TraceStatus {
+    /// With an answer.
+    #[default]
+    Ok,
+    /// With an error.
+    Error,
+    /// The caller left before there was one.
+    Canceled,
+}
+
+/// What an agent has done and used on one node since that started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentUsage {
+    /// Its name.
+    pub agent: String,
+    /// Runs that gave an answer.
+    pub runs_ok: u64,
+    /// Runs that failed.
+    pub runs_failed: u64,
+    /// Runs whose caller left.
+    pub runs_canceled: u64,
+    /// How long the runs took, in seconds.
+    pub seconds: RunTimes,
+    /// Calls of models that were answered, and their tokens.
+    pub models: Vec<ModelUsage>,
+    /// Calls of models that failed.
+    pub model_failures: u64,
+    /// Calls of tools.
+    pub tools: Vec<ToolUsage>,
+}
+
+/// Durations in seconds; all 0 when there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunTimes {
+    /// How many.
+    pub count: u64,
+    /// Together.
+    pub sum: f64,
+    /// On average.
+    pub avg: f64,
+    /// The shortest.
+    pub min: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// Calls of a tool by an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolUsage {
+    /// The tool.
+    pub tool: String,
+    /// Calls made.
+    pub calls: u64,
+    /// Those of them that did not work.
+    pub failed: u64,
+}

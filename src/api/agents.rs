@@ -99,7 +99,7 @@ pub async fn run(
 async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
     let body = body::read(request).await?;
     let request: RunRequest = body::parse(&body)?;
-    let answer = app.agents.run(name, request).await;
+    let answer = app.agents.run(name, request, &app.records).await;
     answer
         .map(|answer| Json(answer).into_response())
         .map_err(|error| ApiError::from_run(name, error))

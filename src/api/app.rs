@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
-use crate::agent::{Offer, Registry, RunError};
+use crate::agent::{Offer, Records, Registry, RunError};
 use crate::{config, directory, gossip};
 
 /// What the handlers share; see each field.
@@ -23,6 +23,8 @@ pub struct App {
     pub directory: directory::Reader,
     /// The agents of this node.
     pub agents: Arc<dyn Agents>,
+    /// What their runs leave behind.
+    pub records: Records,
     /// When the process started.
     pub started: Instant,
     /// The gossip; `None` when the mesh is off.
@@ -51,8 +53,9 @@ pub trait Agents: Send + Sync {
     fn offer(&self, name: &str) -> Option<Offer>;
     /// The providers that agents of this node may refer to.
     fn providers(&self) -> ProviderList;
-    /// Runs an agent. Dropping the future ends the run.
-    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a>;
+    /// Runs an agent, and leaves a record of it. Dropping the future ends the run.
+    fn run<'a>(&'a self, name: &'a str, request: RunRequest, records: &'a Records)
+    -> RunFuture<'a>;
 }
 
 impl Agents for Registry {
@@ -76,7 +79,12 @@ impl Agents for Registry {
         Self::providers(self)
     }
 
-    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
-        Box::pin(Self::run(self, name, request))
+    fn run<'a>(
+        &'a self,
+        name: &'a str,
+        request: RunRequest,
+        records: &'a Records,
+    ) -> RunFuture<'a> {
+        Box::pin(Self::run(self, name, request, records))
     }
 }

@@ -79,6 +79,8 @@ pub enum Code {
     NodeAmbiguous,
     /// As many listen to events as may.
     TooManyListeners,
+    /// No node keeps this trace.
+    TraceNotFound,
     /// There is no such tool.
     ToolNotFound,
     /// The tools are off on this node.
@@ -93,7 +95,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -127,6 +129,7 @@ impl Code {
         Self::NodeNotFound,
         Self::NodeAmbiguous,
         Self::TooManyListeners,
+        Self::TraceNotFound,
         Self::ToolNotFound,
         Self::ToolsOff,
         Self::ToolsBusy,
@@ -170,6 +173,7 @@ impl Code {
             Self::NodeNotFound => "node_not_found",
             Self::NodeAmbiguous => "node_ambiguous",
             Self::TooManyListeners => "too_many_listeners",
+            Self::TraceNotFound => "trace_not_found",
             Self::ToolNotFound => "tool_not_found",
             Self::ToolsOff => "tools_off",
             Self::ToolsBusy => "tools_busy",
@@ -183,9 +187,11 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BodyUnreadable | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::AgentNotFound | Self::NodeNotFound | Self::ToolNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound
+            | Self::AgentNotFound
+            | Self::NodeNotFound
+            | Self::TraceNotFound
+            | Self::ToolNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what this node counts, for Prometheus.
+//! `GET /metrics`: what this node counts, for Prometheus; and `GET /v1/metrics/`, the same as JSON.
 //!
 //! Gathers what others know at that moment and hands it to [`telemetry::metrics`], which owns every
 //! name. Takes no lock that a request may wait for; what could take its time (the gossip thread,
@@ -12,16 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use astromesh_wire::State as MemberIs;
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::Number;
+use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
+use super::types::{AgentUsage, MetricsReport, RunTimes};
+use crate::agent::Records;
 use crate::telemetry::labels::MemberState;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::{Gossip, Metrics, Readings};
+use crate::telemetry::numbers::{Summary, series};
 use crate::telemetry::{page, process::Process};
 use crate::{directory, gossip};
 
@@ -36,6 +41,8 @@ const GOSSIP_LEVELS: [&str; 2] = ["event_listeners", "local_health"];
 pub struct Sources {
     /// What is counted.
     pub metrics: Metrics,
+    /// What runs left behind.
+    pub records: Records,
     /// The log; `None` where there is none, as in tests.
     pub log: Option<Log>,
     /// The members of the mesh.
@@ -66,15 +73,98 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// The route; without sources (the service `observability` is off) there is none.
+/// The routes; without sources (the service `observability` is off) there are none.
 pub fn router(sources: Option<Sources>) -> Router {
     match sources {
-        Some(sources) => Router::new().route("/metrics", get(page)).with_state(sources),
+        Some(sources) => Router::new()
+            .route("/metrics", get(page))
+            .route("/v1/metrics", get(report))
+            .route("/v1/metrics/", get(report))
+            .with_state(sources),
         None => Router::new(),
     }
 }
 
 async fn page(State(sources): State<Sources>) -> Result<impl IntoResponse, ApiError> {
+    let text = gathered(sources, |sources, readings| sources.metrics.page(readings)).await?;
+    Ok(([(CONTENT_TYPE, page::CONTENT_TYPE)], text))
+}
+
+/// `GET /v1/metrics/`: the numbers of the page and those of the agents; `?agent=` leaves these of
+/// one agent.
+async fn report(
+    State(sources): State<Sources>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<MetricsReport>, ApiError> {
+    let mut report = MetricsReport::default();
+    let query = query.unwrap_or_default();
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let agent = pairs.find(|(key, value)| key == "agent" && !value.is_empty());
+    let usage = sources.records.usage();
+    if agent.is_none() {
+        let numbers = |sources: &Sources, readings| sources.metrics.numbers(readings);
+        let numbers = gathered(sources, numbers).await?;
+        let exact = |(name, value): (String, f64)| (name, exact(value));
+        report.counters.extend(numbers.counters.into_iter().map(exact));
+        report.gauges.extend(numbers.gauges.into_iter().map(exact));
+        let summaries = numbers.histograms.into_iter().map(|(name, summary)| {
+            let Summary { count, sum, min, max } = summary;
+            (name, RunTimes { count, sum, avg: sum / count as f64, min, max })
+        });
+        report.histograms.extend(summaries);
+    }
+    let is_wanted =
+        |one: &&AgentUsage| agent.as_ref().is_none_or(|(_, agent)| one.agent == agent.as_ref());
+    for usage in usage.iter().filter(is_wanted) {
+        add_agent(&mut report, usage);
+    }
+    Ok(Json(report))
+}
+
+/// What an agent did and used, in the words of a metric.
+fn add_agent(report: &mut MetricsReport, usage: &AgentUsage) {
+    let agent = ("agent", usage.agent.as_str());
+    let mut count = |name: &str, labels: &[(&str, &str)], value: u64| {
+        if value > 0 {
+            let name = series(&format!("astromesh_agent_{name}_total"), labels);
+            report.counters.insert(name, value.into());
+        }
+    };
+    for (outcome, runs) in
+        [("ok", usage.runs_ok), ("error", usage.runs_failed), ("canceled", usage.runs_canceled)]
+    {
+        count("runs", &[agent, ("outcome", outcome)], runs);
+    }
+    count("model_failures", &[agent], usage.model_failures);
+    for model in &usage.models {
+        let labels = [agent, ("provider", &*model.provider), ("model", &*model.model)];
+        count("model_calls", &labels, model.calls);
+        count("tokens_in", &labels, model.tokens_in);
+        count("tokens_out", &labels, model.tokens_out);
+    }
+    for tool in &usage.tools {
+        let labels = [agent, ("tool", &*tool.tool)];
+        count("tool_calls", &labels, tool.calls);
+        count("tool_failures", &labels, tool.failed);
+    }
+    report.histograms.insert(series("astromesh_agent_run_seconds", &[agent]), usage.seconds);
+}
+
+/// A number without `.0` where it is whole.
+fn exact(value: f64) -> Number {
+    // Beyond 2^53 floating point numbers are not exact anyway.
+    let is_whole = value.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&value);
+    if is_whole {
+        return (value as u64).into();
+    }
+    Number::from_f64(value).unwrap_or_else(|| 0.into())
+}
+
+/// What this makes of the numbers of this moment.
+async fn gathered<T: Send + 'static>(
+    sources: Sources,
+    make: impl FnOnce(&Sources, Readings) -> T + Send + 'static,
+) -> Result<T, ApiError> {
     let gossip = match &sources.mesh {
         // A node that is stopping has none to ask any more.
         Some(mesh) => tokio::time::timeout(GOSSIP_WAIT_MAX, mesh.counters()).await.ok(),
@@ -82,15 +172,17 @@ async fn page(State(sources): State<Sources>) -> Result<impl IntoResponse, ApiEr
     };
     let gossip = gossip.and_then(Result::ok).map(by_kind);
     // On a thread of its own: listing descriptors takes the longer the more connections there are.
-    let text = tokio::task::spawn_blocking(move || text(&sources, gossip)).await;
-    let text = text.map_err(|panic| ApiError::new(Code::Internal, panic.to_string()))?;
-    Ok(([(CONTENT_TYPE, page::CONTENT_TYPE)], text))
+    let made = tokio::task::spawn_blocking(move || {
+        let readings = readings(&sources, gossip);
+        make(&sources, readings)
+    });
+    made.await.map_err(|panic| ApiError::new(Code::Internal, panic.to_string()))
 }
 
-fn text(sources: &Sources, gossip: Option<Gossip>) -> String {
+fn readings(sources: &Sources, gossip: Option<Gossip>) -> Readings {
     let levels = (sources.levels)();
     let lines = sources.log.as_ref().map(Log::lines);
-    sources.metrics.page(Readings {
+    Readings {
         running: levels.running.into(),
         queued: levels.queued.into(),
         ejected: levels.ejected.into(),
@@ -100,7 +192,7 @@ fn text(sources: &Sources, gossip: Option<Gossip>) -> String {
         log_lines: lines.unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION"),
         process: Process::read(),
-    })
+    }
 }
 
 /// Members by state, in the order of [`MemberState::ALL`].

@@ -15,7 +15,7 @@ use tower_http::cors::{Any, CorsLayer};
 use super::app::App;
 use super::body::BodyLimit;
 use super::error::{ApiError, Code};
-use super::{agents, frame, system, tools};
+use super::{agents, frame, records, system, tools};
 use crate::routing::headers::NODE;
 
 /// The whole API: the routes of this module and `extra`, whose handlers may use [`super::Json`]
@@ -37,6 +37,12 @@ pub fn router(app: Arc<App>, extra: Router) -> Router {
         .route("/v1/providers/", get(agents::providers))
         .route("/v1/agents/{name}", get(agents::document))
         .route("/v1/agents/{name}/run", post(agents::run))
+        .route("/v1/traces", get(records::traces))
+        .route("/v1/traces/", get(records::traces))
+        .route("/v1/traces/{id}", get(records::trace))
+        .route("/v1/traces/{id}/", get(records::trace))
+        .route("/v1/usage", get(records::usage))
+        .route("/v1/usage/", get(records::usage))
         .with_state(Arc::clone(&app))
         .merge(tools::router(app))
         .merge(extra)

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::agent::types::{
-    AgentStatus, AgentSummary, ProviderList, ProviderSummary, RunRequest, RunResponse, ToolAnswer,
-    ToolEntry, ToolSchema,
+    AgentStatus, AgentSummary, AgentUsage, ModelUsage, ProviderList, ProviderSummary, RunRequest,
+    RunResponse, RunTimes, Span, ToolAnswer, ToolEntry, ToolSchema, TraceRecord, TraceStatus,
 };
 pub use crate::doctor::report::{Check, Report as DoctorReport, Status as CheckStatus};
 
@@ -76,6 +76,34 @@ pub struct ToolRequest {
     /// Its arguments; none if missing.
     #[serde(default)]
     pub arguments: Option<serde_json::Value>,
+}
+
+/// `GET /v1/traces/`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TraceList<T = TraceRecord> {
+    /// The newest first.
+    pub traces: Vec<T>,
+}
+
+/// `GET /v1/metrics/`. Names are those of the page for Prometheus, with their labels.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MetricsReport {
+    /// What only grows; what is 0 is left out.
+    pub counters: BTreeMap<String, serde_json::Number>,
+    /// Durations in seconds.
+    pub histograms: BTreeMap<String, RunTimes>,
+    /// Ours: what rises and falls; what is 0 is left out.
+    #[serde(default)]
+    pub gauges: BTreeMap<String, serde_json::Number>,
+}
+
+/// `GET /v1/usage`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UsageReport {
+    /// When counting began, in seconds since 1970: the start of the node.
+    pub since: f64,
+    /// By name.
+    pub agents: Vec<AgentUsage>,
 }
 
 /// A node, as in `GET /v1/mesh/state` and in the bodies of join, heartbeat and gossip.

@@ -11,7 +11,7 @@ pub mod load;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use astromesh_wire::{Load, NodeId, Service, State};
+use astromesh_wire::{Load, NodeId, Service, ShortId, State};
 use tokio::sync::watch;
 
 pub use self::load::LoadSource;
@@ -112,6 +112,13 @@ impl Snapshot {
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         let index = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
         self.members.get(index).map(AsRef::as_ref)
+    }
+
+    /// The member with this short id, of which a mesh has one.
+    #[must_use]
+    pub fn member_by_short(&self, short: ShortId) -> Option<&Member> {
+        let index = self.members.partition_point(|member| member.id.short() < short);
+        self.members.get(index).map(AsRef::as_ref).filter(|member| member.id.short() == short)
     }
 
     /// Whether the local member has left the mesh: what this says of the others is no longer news.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::data_dir::DataDir;
-use crate::agent::Registry;
+use crate::agent::{Records, Registry};
 use crate::api::metrics::Levels;
 use crate::api::{self, Agents, App};
 use crate::config::{self, Mesh, Runtime};
@@ -65,6 +65,8 @@ impl Parts {
             http,
             agents: Arc::new(load_agents(&config, &client)),
             client,
+            // Trace ids begin with the id of the node, so that every member knows whom to ask.
+            records: Records::new(identity.id().short().to_u64()),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
             results: Results::open(&data_dir.path().join("results"), Bounds::default()),
             started,
@@ -152,6 +154,7 @@ struct Local {
     /// For calls of models, and for questions to other nodes.
     client: reqwest::Client,
     agents: Arc<Registry>,
+    records: Records,
     load: LocalLoad,
     results: Results,
     started: Instant,
@@ -202,7 +205,7 @@ async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
 
 /// The data plane with the routes behind it.
 fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later: &Later) -> Proxy {
-    let Local { http, client, agents, load, results, started } = local;
+    let Local { http, client, agents, records, load, results, started } = local;
     let handle = joined.mesh.as_ref().map(gossip::Running::handle);
     let config = Arc::new(config);
     let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
@@ -210,6 +213,7 @@ fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later:
         config: Arc::clone(&config),
         directory: joined.directory.clone(),
         agents: Arc::clone(&agents) as Arc<dyn Agents>,
+        records,
         started,
         mesh: handle.clone(),
     });
@@ -270,6 +274,7 @@ fn metrics_sources(
     let (admission, proxy) = (admission.clone(), counted.proxy);
     Some(api::metrics::Sources {
         metrics: counted.metrics,
+        records: app.records.clone(),
         log: Some(counted.log),
         directory: app.directory.clone(),
         mesh: app.mesh.clone(),

@@ -127,7 +127,7 @@ impl Dispatch<'_> {
             if !head.headers.has(Known::AccessControlAllowOrigin) {
                 add.extend(CORS);
             }
-            if from.is_none() && request.class != Class::Document {
+            if from.is_none() && matches!(request.class, Class::Run | Class::Socket) {
                 load = BytesMut::new();
                 add.push(self.load_header(&mut load));
             }

@@ -102,7 +102,9 @@ impl<'a> Dispatch<'a> {
     ) -> Self {
         let bytes_max = match request.class {
             Class::Own => usize::MAX,
-            Class::Run | Class::Socket | Class::Document => live.settings.body_bytes_max,
+            Class::Run | Class::Socket | Class::Document | Class::Trace => {
+                live.settings.body_bytes_max
+            }
         };
         Self {
             proxy,
@@ -157,6 +159,9 @@ impl<'a> Dispatch<'a> {
         let body_bytes_max = self.live.settings.body_bytes_max as u64;
         if matches!(request.head.framing, Framing::Length(bytes) if bytes > body_bytes_max) {
             return self.refuse(&self.bad_body(BodyFault::TooLong));
+        }
+        if request.class == Class::Trace {
+            return self.trace().await;
         }
         if request.class == Class::Document && self.live.agents.has_document(&request.agent) {
             return self.own().await;
@@ -411,6 +416,15 @@ impl<'a> Dispatch<'a> {
 pub(super) struct Outstanding<'a> {
     proxy: &'a Proxy,
     id: NodeId,
+}
+
+impl<'a> Outstanding<'a> {
+    /// Counts a request for which there was no choice of nodes.
+    pub(super) fn begin(proxy: &'a Proxy, id: NodeId) -> Self {
+        proxy.with_core(|core, now| core.begin(now, id));
+        proxy.metrics.ask_began();
+        Self { proxy, id }
+    }
 }
 
 impl Drop for Outstanding<'_> {

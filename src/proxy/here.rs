@@ -247,7 +247,7 @@ impl Dispatch<'_> {
             body_idle: self.live.settings.body_idle_timeout,
             first_byte: match request.class {
                 Class::Own => None,
-                Class::Run | Class::Socket | Class::Document => {
+                Class::Run | Class::Socket | Class::Document | Class::Trace => {
                     self.live.settings.first_byte_timeout
                 }
             },

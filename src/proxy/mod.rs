@@ -8,6 +8,7 @@
 //! * [`server`]: the listening socket, and the end
 //! * `connection`: one client: request after request
 //! * `request`: what a request is, read once from its head
+//! * `trace`: whom a trace is asked of
 //! * `dispatch`: where it goes; `retry`: where else when that fails; `refusal`: what is said otherwise
 //! * `exchange`: one attempt, until the head of the answer; `relay`: its body; `tunnel`: after a
 //!   change of protocol
@@ -47,6 +48,7 @@ mod request;
 mod retry;
 mod tally;
 mod timer;
+mod trace;
 mod tunnel;
 mod upstream;
 

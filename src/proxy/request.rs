@@ -33,6 +33,8 @@ pub(super) enum Class {
     Socket,
     /// The file of an agent: forwarded, neither counted nor limited.
     Document,
+    /// The trace of a run: asked of the node that keeps it.
+    Trace,
     /// Anything else, which this node answers itself.
     Own,
 }
@@ -42,7 +44,7 @@ pub(super) enum Class {
 pub(super) struct Request {
     pub(super) head: RequestHead,
     pub(super) class: Class,
-    /// The agent it is for; empty for [`Class::Own`].
+    /// The agent it is for, or the id of the trace; empty for [`Class::Own`].
     pub(super) agent: String,
     pub(super) id: String,
     /// The id is not the client's.
@@ -149,8 +151,8 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// `/v1/agents/{name}`, `/v1/agents/{name}/run` and `/v1/ws/agent/{name}`; everything else is this
-/// node's own. A name that no agent can have is, too: its handler says so.
+/// `/v1/agents/{name}`, `/v1/agents/{name}/run`, `/v1/ws/agent/{name}` and `/v1/traces/{id}`;
+/// everything else is this node's own. A name that no agent can have is, too: its handler says so.
 fn classify(method: Method, path: &[u8]) -> (Class, String) {
     let own = (Class::Own, String::new());
     let (class, name) = if let Some(rest) = path.strip_prefix(b"/v1/agents/") {
@@ -161,6 +163,10 @@ fn classify(method: Method, path: &[u8]) -> (Class, String) {
         }
     } else if let (Method::Get, Some(name)) = (method, path.strip_prefix(b"/v1/ws/agent/")) {
         (Class::Socket, name)
+    } else if let (Method::Get | Method::Head, Some(id)) =
+        (method, path.strip_prefix(b"/v1/traces/"))
+    {
+        (Class::Trace, id.strip_suffix(b"/").unwrap_or(id))
     } else {
         return own;
     };
@@ -232,12 +238,16 @@ mod tests {
     fn paths_are_told_apart() {
         use Method::{Get, Head, Options, Post};
         let long = format!("/v1/agents/{}", "x".repeat(AGENT_NAME_BYTES_MAX + 1));
-        let rows: [(Method, &str, Class, &str); 16] = [
+        let rows: [(Method, &str, Class, &str); 20] = [
             (Post, "/v1/agents/a/run", Class::Run, "a"),
             (Post, "/v1/agents/a%20b/run", Class::Run, "a b"),
             (Get, "/v1/agents/a", Class::Document, "a"),
             (Head, "/v1/agents/a", Class::Document, "a"),
             (Get, "/v1/ws/agent/a", Class::Socket, "a"),
+            (Get, "/v1/traces/0a", Class::Trace, "0a"),
+            (Head, "/v1/traces/0a/", Class::Trace, "0a"),
+            (Get, "/v1/traces/", Class::Own, ""),
+            (Post, "/v1/traces/0a", Class::Own, ""),
             (Get, "/v1/agents/run", Class::Document, "run"),
             (Get, "/v1/agents/a/run", Class::Own, ""),
             (Options, "/v1/agents/a/run", Class::Own, ""),

@@ -130,7 +130,7 @@ const fn route_class(class: Class) -> RouteClass {
         Class::Run => RouteClass::Run,
         Class::Socket => RouteClass::WebSocket,
         Class::Document => RouteClass::Document,
-        Class::Own => RouteClass::Api,
+        Class::Trace | Class::Own => RouteClass::Api,
     }
 }
 

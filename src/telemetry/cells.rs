@@ -30,17 +30,39 @@ impl<const N: usize> Counts<N> {
 }
 
 /// Durations, counted by the smallest bound that is not below them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Histogram {
     cells: [AtomicU64; BOUNDS + 1],
     sum_ns: AtomicU64,
+    min_ns: AtomicU64,
+    max_ns: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            cells: [const { AtomicU64::new(0) }; BOUNDS + 1],
+            sum_ns: AtomicU64::new(0),
+            min_ns: AtomicU64::new(u64::MAX),
+            max_ns: AtomicU64::new(0),
+        }
+    }
 }
 
 /// What a histogram held at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Distribution {
     pub(super) cells: [u64; BOUNDS + 1],
     pub(super) sum_ns: u64,
+    /// The shortest; the longest there is when there was none.
+    pub(super) min_ns: u64,
+    pub(super) max_ns: u64,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self { cells: [0; BOUNDS + 1], sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
+    }
 }
 
 impl Histogram {
@@ -50,6 +72,13 @@ impl Histogram {
         let index = bounds_ns.partition_point(|bound| *bound < ns);
         self.cells[index].fetch_add(1, Ordering::Relaxed);
         self.sum_ns.fetch_add(ns, Ordering::Relaxed);
+        // Looked at first: a record is rarely broken, and a write would cost others the cache line.
+        if ns < self.min_ns.load(Ordering::Relaxed) {
+            self.min_ns.fetch_min(ns, Ordering::Relaxed);
+        }
+        if ns > self.max_ns.load(Ordering::Relaxed) {
+            self.max_ns.fetch_max(ns, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn add_to(&self, total: &mut Distribution) {
@@ -57,6 +86,8 @@ impl Histogram {
             *sum += cell.load(Ordering::Relaxed);
         }
         total.sum_ns = total.sum_ns.wrapping_add(self.sum_ns.load(Ordering::Relaxed));
+        total.min_ns = total.min_ns.min(self.min_ns.load(Ordering::Relaxed));
+        total.max_ns = total.max_ns.max(self.max_ns.load(Ordering::Relaxed));
     }
 }
 
@@ -73,7 +104,8 @@ mod tests {
         }
         let mut total = Distribution::default();
         histogram.add_to(&mut total);
-        let mut expected = Distribution { sum_ns: 342, ..Distribution::default() };
+        let mut expected =
+            Distribution { sum_ns: 342, min_ns: 0, max_ns: 161, ..Distribution::default() };
         expected.cells[0] = 2;
         expected.cells[1] = 1;
         expected.cells[15] = 1;

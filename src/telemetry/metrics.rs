@@ -18,6 +18,7 @@ use super::labels::{
     LoadSource, LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause,
     RetryDenial, RouteClass, Side, Use,
 };
+use super::numbers::{self, Numbers};
 use super::page::{self, Values};
 use super::process::Process;
 
@@ -486,8 +487,18 @@ impl Metrics {
     /// Everything as `OpenMetrics` text, of the type [`page::CONTENT_TYPE`].
     #[must_use]
     pub fn page(&self, readings: Readings) -> String {
+        page::write(self.values(readings))
+    }
+
+    /// The same as numbers.
+    #[must_use]
+    pub fn numbers(&self, readings: Readings) -> Numbers {
+        numbers::of(self.values(readings))
+    }
+
+    fn values(&self, readings: Readings) -> Vec<(Family, Values)> {
         let shards = self.all.shards.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        page::write(values(&Total(&shards), self.all.started, readings))
+        values(&Total(&shards), self.all.started, readings)
     }
 }
 

@@ -12,5 +12,6 @@ mod cells;
 pub mod labels;
 pub mod logging;
 pub mod metrics;
+pub mod numbers;
 pub mod page;
 pub mod process;

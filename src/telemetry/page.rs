@@ -103,7 +103,7 @@ fn write_family(
 }
 
 /// The label values that number `index` of a family stands for.
-fn labels(family: &Family, mut index: usize) -> Vec<(&'static str, &'static str)> {
+pub(super) fn labels(family: &Family, mut index: usize) -> Vec<(&'static str, &'static str)> {
     let mut labels = Vec::with_capacity(family.labels.len());
     for label in family.labels.iter().rev() {
         labels.push((label.key, label.values[index % label.values.len()]));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use astromesh::agent::Records;
 use astromesh::model::ErrorCode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -118,7 +119,8 @@ async fn dropping_the_run_closes_the_connection_to_the_model() {
     let address = listener.local_addr().unwrap();
     let registry = agent(&format!("  model: {{primary: {{endpoint: \"http://{address}/v1\"}}}}"));
     let mut stream = {
-        let run = registry.run("a", request("q"));
+        let records = Records::default();
+        let run = registry.run("a", request("q"), &records);
         tokio::pin!(run);
         tokio::select! {
             result = &mut run => panic!("the silent server cannot have answered: {result:?}"),

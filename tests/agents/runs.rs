@@ -1,5 +1,6 @@
 //! Runs from query to answer.
 
+use astromesh::agent::Records;
 use astromesh::agent::RunError;
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ async fn echo_repeats_the_query_and_says_so() {
 #[tokio::test]
 async fn an_unknown_agent_is_told_apart() {
     let registry = agent("  model: {primary: {provider: echo}}");
-    let error = registry.run("nobody", request("q")).await.unwrap_err();
+    let error = registry.run("nobody", request("q"), &Records::default()).await.unwrap_err();
     assert!(matches!(error, RunError::UnknownAgent));
 }
 
@@ -31,7 +32,7 @@ async fn a_plain_answer_needs_one_call_and_offers_no_tools() {
     let registry = agent(&spec);
     let mut request = request("2+2?");
     request.context = json!({"user": "Ada"}).as_object().cloned();
-    let response = registry.run("a", request).await.unwrap();
+    let response = registry.run("a", request, &Records::default()).await.unwrap();
     assert_eq!(response.answer, "four");
     assert_eq!(
         serde_json::to_value(&response.usage).unwrap(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use astromesh::agent::Records;
 use astromesh::agent::types::{RunRequest, RunResponse};
 use astromesh::agent::{Registry, RunError};
 use astromesh::model::{ModelError, http_client};
@@ -49,11 +50,11 @@ pub(crate) fn request(query: &str) -> RunRequest {
 }
 
 pub(crate) async fn run(registry: &Registry, query: &str) -> RunResponse {
-    registry.run("a", request(query)).await.unwrap()
+    registry.run("a", request(query), &Records::default()).await.unwrap()
 }
 
 pub(crate) async fn model_error(registry: &Registry) -> ModelError {
-    match registry.run("a", request("q")).await {
+    match registry.run("a", request("q"), &Records::default()).await {
         Err(RunError::Model(error)) => error,
         other => panic!("not a model error: {other:?}"),
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use astromesh::agent::Records;
 use astromesh::agent::types::AgentStatus;
 use astromesh::agent::{Offer, Registry, RunError};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -97,7 +98,7 @@ async fn an_upstream_agent_is_deployed_like_any_other_but_not_run_by_the_registr
     assert_eq!(registry.served_names(), ["a"]);
     assert!(registry.serves("a") && registry.has_document("a") && !registry.has_document("b"));
     assert_eq!(registry.document("a").unwrap()["spec"]["upstream"]["url"], "http://127.0.0.1:9/x");
-    let outcome = registry.run("a", request("q")).await;
+    let outcome = registry.run("a", request("q"), &Records::default()).await;
     assert!(
         matches!(&outcome, Err(RunError::Internal(text)) if text.contains("http://127.0.0.1:9/x")),
         "{outcome:?}"

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use astromesh::agent::Records;
 use astromesh::api::metrics::{Levels, Sources, router};
 use astromesh::directory;
 use astromesh::telemetry::labels::{
@@ -37,6 +38,7 @@ async fn node_with(metrics: &Metrics) -> Node {
     });
     let sources = Sources {
         metrics: metrics.clone(),
+        records: Records::default(),
         log: None,
         directory,
         mesh: None,

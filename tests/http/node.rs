@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use astromesh::agent::types::{
     AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse, Trace,
 };
-use astromesh::agent::{Offer, RunError};
+use astromesh::agent::{Offer, Records, RunError};
 use astromesh::api::app::{Agents, RunFuture};
 use astromesh::api::{self, App};
 use astromesh::config;
@@ -132,7 +132,7 @@ impl Agents for Scripted {
         ProviderList::default()
     }
 
-    fn run<'a>(&'a self, name: &'a str, request: RunRequest) -> RunFuture<'a> {
+    fn run<'a>(&'a self, name: &'a str, request: RunRequest, _: &'a Records) -> RunFuture<'a> {
         Box::pin(self.obey(name, request))
     }
 }
@@ -197,6 +197,7 @@ impl Node {
             config: config.clone(),
             directory: directory.clone(),
             agents: agents.clone(),
+            records: Records::default(),
             started,
             mesh: None,
         };

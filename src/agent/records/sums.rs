@@ -1,0 +1,108 @@
+//! Sums for each agent since the node started: runs, time, tokens, calls.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::agent::types::{
+    AgentUsage, ModelUsage, RunTimes, Span, ToolUsage, TraceRecord, TraceStatus,
+};
+
+/// Agents, and models and tools of one agent, that are told apart. A node reads fewer; with the
+/// names that reloads bring there could be more, which are summed under [`OTHERS`].
+const NAMES_MAX: usize = 1_000;
+
+const OTHERS: &str = "(others)";
+
+/// The sums, by the name of the agent.
+#[derive(Debug, Default)]
+pub(super) struct Sums(BTreeMap<String, AgentUsage>);
+
+impl Sums {
+    /// Adds a run; `models` are the calls that were answered.
+    pub(super) fn add(&mut self, record: &TraceRecord, models: &[ModelUsage]) {
+        let name = kept_name(&self.0, &record.trace.agent);
+        let usage = self
+            .0
+            .entry(name.to_owned())
+            .or_insert_with(|| AgentUsage { agent: name.to_owned(), ..AgentUsage::default() });
+        match record.status {
+            TraceStatus::Ok => usage.runs_ok += 1,
+            TraceStatus::Error => usage.runs_failed += 1,
+            TraceStatus::Canceled => usage.runs_canceled += 1,
+        }
+        add_time(&mut usage.seconds, record.duration_ms / 1_000.0);
+        for model in models {
+            let sum = model_sum(usage, &model.provider, &model.model);
+            sum.calls += model.calls;
+            sum.tokens_in = sum.tokens_in.saturating_add(model.tokens_in);
+            sum.tokens_out = sum.tokens_out.saturating_add(model.tokens_out);
+            sum.cost += model.cost;
+        }
+        for span in &record.trace.spans {
+            add_span(usage, span);
+        }
+    }
+
+    pub(super) fn report(&self) -> Vec<AgentUsage> {
+        self.0.values().cloned().collect()
+    }
+}
+
+/// Calls of tools, and those of models that were not answered.
+fn add_span(usage: &mut AgentUsage, span: &Span) {
+    let text = |name: &str| span.attributes.get(name).and_then(Value::as_str);
+    let has_failed = span.status != "ok";
+    match span.name.as_str() {
+        "tool.call" => {
+            let name = text("tool").unwrap_or_default();
+            let name = if usage.tools.len() < NAMES_MAX { name } else { OTHERS };
+            let known = usage.tools.iter().position(|tool| tool.tool == name);
+            let index = known.unwrap_or_else(|| {
+                usage.tools.push(ToolUsage { tool: name.to_owned(), calls: 0, failed: 0 });
+                usage.tools.len() - 1
+            });
+            usage.tools[index].calls += 1;
+            usage.tools[index].failed += u64::from(has_failed);
+        }
+        "llm.complete" if has_failed => {
+            if let (Some(provider), Some(model)) = (text("provider"), text("model")) {
+                usage.model_failures += 1;
+                // So that a model of which no call was answered is listed all the same.
+                model_sum(usage, provider, model);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a mut ModelUsage {
+    let model = if usage.models.len() < NAMES_MAX { model } else { OTHERS };
+    let is_it = |sum: &ModelUsage| sum.provider == provider && sum.model == model;
+    let known = usage.models.iter().position(is_it);
+    let index = known.unwrap_or_else(|| {
+        usage.models.push(ModelUsage {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            role: "default".to_owned(),
+            calls: 0,
+            tokens_in: 0,
+            tokens_out: 0,
+            cost: 0.0,
+        });
+        usage.models.len() - 1
+    });
+    &mut usage.models[index]
+}
+
+fn add_time(times: &mut RunTimes, seconds: f64) {
+    times.min = if times.count == 0 { seconds } else { times.min.min(seconds) };
+    times.max = times.max.max(seconds);
+    times.count += 1;
+    times.sum += seconds;
+    times.avg = times.sum / times.count as f64;
+}
+
+fn kept_name<'a>(known: &BTreeMap<String, AgentUsage>, name: &'a str) -> &'a str {
+    if known.len() < NAMES_MAX || known.contains_key(name) { name } else { OTHERS }
+}
