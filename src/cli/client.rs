@@ -114,6 +114,20 @@ impl Client {
         self.call(url, request).await
     }
 
+    /// [`Self::get`], with a query.
+    pub(super) async fn query(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Answer, Failure> {
+        let mut url = self.address(segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.get(url.clone());
+        self.call(url, request).await
+    }
+
     /// `GET` of a text without end, as lines. `header` goes along.
     pub(super) async fn lines(
         &self,

@@ -132,6 +132,12 @@ fn refusal_hint(url: &str, status: u16, body: &Value) -> String {
         return "`astromeshctl mesh nodes` shows the members".to_owned();
     }
     let is_off = !matches!(code, "too_many_listeners" | "mesh_left");
+    if code == "trace_not_found" {
+        return "`astromeshctl traces list` shows those that the node keeps".to_owned();
+    }
+    if url.contains("/v1/metrics/") && status == 404 {
+        return "metrics are switched on by `spec.services.observability: true`".to_owned();
+    }
     if code == "tool_not_found" {
         return "`astromeshctl tools list` shows the tools".to_owned();
     }

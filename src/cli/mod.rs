@@ -18,11 +18,13 @@ mod input;
 mod json;
 mod log_level;
 mod mesh;
+mod metrics;
 mod output;
 mod providers;
 mod run;
 mod status;
 mod tools;
+mod traces;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -110,6 +112,20 @@ enum Command {
     /// Look at the tools, or try one
     #[command(subcommand)]
     Tools(tools::Command),
+    /// Look at the last runs
+    #[command(subcommand)]
+    Traces(traces::Command),
+    /// Show where the time of a run went
+    ///
+    /// The trace is found on whichever node of the mesh ran the agent.
+    Trace(traces::ShowArgs),
+    /// Show what the daemon's node counted
+    Metrics(metrics::Args),
+    /// Show the tokens and the cost of each agent and model
+    ///
+    /// Of the runs on the daemon's node since it started.
+    #[command(after_help = metrics::COST_EXAMPLES)]
+    Cost,
     /// Run an agent and print its answer
     Run(run::Args),
     /// Show the versions of this command and of the daemon
@@ -174,6 +190,10 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Version => about::version(global, output).await,
         Command::Providers(command) => providers::run(global, output, &command).await,
         Command::Tools(command) => tools::run(global, output, &command).await,
+        Command::Traces(command) => traces::run(global, output, &command).await,
+        Command::Trace(args) => traces::show(global, output, &args).await,
+        Command::Metrics(args) => metrics::run(global, output, &args).await,
+        Command::Cost => metrics::cost(global, output).await,
         Command::Run(args) => run::run(global, output, &args).await,
         Command::LogLevel(args) => log_level::run(global, output, &args).await,
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,

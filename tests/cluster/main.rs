@@ -14,5 +14,6 @@ mod lifecycle;
 mod membership;
 mod observe;
 mod partition;
+mod records;
 mod restart;
 mod runs;
