@@ -165,3 +165,60 @@ pub(super) fn answers_directly(path: &MemberPath) -> bool {
     let is_later = |other: Option<Duration>| other.is_some_and(|other| other < direct);
     !is_later(path.relayed) && !is_later(path.failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(direct: Option<u64>, relayed: Option<u64>, failed: Option<u64>) -> MemberPath {
+        let ago = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        MemberPath {
+            id: NodeId::from_bytes([1; 16]),
+            heard: Duration::ZERO,
+            direct: ago(direct),
+            relayed: ago(relayed),
+            failed: ago(failed),
+            round_trip: None,
+        }
+    }
+
+    #[test]
+    fn the_last_outcome_decides_whether_a_member_answers_directly() {
+        let rows = [
+            ("never probed", path(None, None, None), false, false),
+            ("directly", path(Some(1), None, None), true, true),
+            ("long ago", path(Some(60), None, None), true, false),
+            ("before that a helper", path(Some(1), Some(2), Some(3)), true, true),
+            ("a helper since", path(Some(2), Some(1), None), false, false),
+            ("nobody since", path(Some(2), Some(3), Some(1)), false, false),
+        ];
+        for (name, path, directly, fresh) in rows {
+            assert_eq!((answers_directly(&path), is_fresh(&path)), (directly, fresh), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_unhealthy_are_listed_first_and_who_left_is_not() {
+        let member = |number: u8, name: &str, state: State| {
+            let address = ([10, 0, 0, number], 8000).into();
+            let member = Member::new(NodeId::from_bytes([number; 16]), name, address);
+            Arc::new(Member { state, ..member })
+        };
+        let snapshot = Snapshot {
+            version: 1,
+            local: NodeId::from_bytes([1; 16]),
+            leader: None,
+            term: 1,
+            members: vec![
+                member(1, "itself", State::Alive),
+                member(2, "b", State::Alive),
+                member(3, "gone", State::Left),
+                member(4, "a", State::Alive),
+                member(5, "doubted", State::Suspect),
+                member(6, "lost", State::Dead),
+            ],
+        };
+        let names: Vec<&str> = listed(&snapshot).map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["lost", "doubted", "a", "b"]);
+    }
+}

@@ -337,3 +337,39 @@ async fn a_node_that_drains_is_not_ready() {
     assert_eq!(run.await.unwrap(), 200);
     assert_eq!(nodes[1].wait().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_directory_that_is_gone_and_a_clock_that_differs_are_told() {
+    // It answers as a node would whose clock is a minute ahead, and takes nobody in.
+    let id = "0b6f3c1e-8d3a-4f6e-9a51-2f0c7d9e1b42";
+    let mesh = json!({"node_id": id, "node_name": "early", "cluster": "default"});
+    let status = json!({"version": "0.0.9", "mesh": mesh});
+    let history = async || {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() + 60.0;
+        Json(json!({
+            "node": {"node_id": "ours", "name": "ours"}, "status": "alive", "now": now, "since": 0.0,
+            "changes": [], "verdicts": [], "dropped": 0
+        }))
+    };
+    let router = Router::new()
+        .route("/v1/system/status", get(async || Json(status)))
+        .route("/v1/mesh/nodes/{id}/history", get(history));
+    let seed = serve(router).await;
+    let logs = tempfile::tempdir().unwrap();
+    let file = json!({"enabled": true, "directory": logs.path().join("log")});
+    let spec =
+        Spec::new("ours").seeds(std::slice::from_ref(&seed)).spec_key("log", json!({"file": file}));
+    let mut node = served(spec).await;
+    node.expect_errors();
+
+    let clock = until_check(&node, "clock", "degraded", "s behind that of early").await;
+    let ahead = clock["ahead_seconds"].as_f64().unwrap();
+    assert!((50.0..70.0).contains(&ahead), "{clock}");
+    assert_eq!(checks(&node).await[format!("seed:{seed}")]["version"], "0.0.9");
+    until_check(&node, "disk", "ok", "can be written").await;
+    until_check(&node, "disk:log", "ok", "can be written").await;
+
+    std::fs::remove_dir_all(node.data_dir()).unwrap();
+
+    until_check(&node, "disk", "error", "cannot be written").await;
+}
