@@ -3,11 +3,6 @@
 //! The id comes from the client or is made here; it is in the answer, in each error, in the log and
 //! in the request when that is forwarded.
 
-use std::any::Any;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::Request;
@@ -18,6 +13,7 @@ use uuid::Uuid;
 
 use super::error::{ApiError, Code};
 use super::types::ErrorBody;
+use crate::telemetry::panics;
 
 /// Accepted, passed on and returned.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -74,21 +70,12 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
 pub async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str).to_owned();
     let path = request.uri().path().to_owned();
-    let mut handler = pin!(next.run(request));
-    let outcome = poll_fn(|context| {
-        // The handler is not polled again after a panic, so what it left half done is not seen.
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(response)) => Poll::Ready(Ok(response)),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
-    .await;
+    let outcome = panics::contained(next.run(request)).await;
     let mut response = outcome.unwrap_or_else(|panic| {
         tracing::error!(
             request.id = id,
             http.path = path,
-            panic = message(panic.as_ref()),
+            %panic,
             "a request handler panicked; this is a defect, please report it"
         );
         ApiError::new(Code::Internal, "Internal Server Error").into_response()
@@ -101,12 +88,4 @@ pub async fn render(request: Request, next: Next) -> Response {
         rendered.headers_mut().insert(name, value.clone());
     }
     rendered
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::live::Live;
 use super::settings::WINDOW_BYTES;
 use crate::api::{self, Connection};
+use crate::telemetry::panics;
 
 /// The data plane's end of a pipe to the router.
 #[derive(Debug)]
@@ -26,7 +27,12 @@ impl Pipe {
     /// A pipe whose requests count as those of `ends`.
     pub(super) fn open(live: &Arc<Live>, ends: Connection) -> Self {
         let (stream, theirs) = tokio::io::duplex(WINDOW_BYTES);
-        let server = tokio::spawn(api::serve_pipe(theirs, live.router.clone(), ends));
+        let served = api::serve_pipe(theirs, live.router.clone(), ends);
+        let server = tokio::spawn(async {
+            if let Err(panic) = panics::contained(served).await {
+                tracing::error!(%panic, "a pipe panicked; this is a defect, please report it");
+            }
+        });
         Self { stream, live: Arc::clone(live), server }
     }
 

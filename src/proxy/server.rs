@@ -20,6 +20,7 @@ use super::settings::{CONNECTIONS_MAX, KEEPALIVE};
 use crate::api::Connection;
 use crate::telemetry::labels::Limit;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::panics;
 
 /// Pause after the system refused a connection, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -49,7 +50,12 @@ pub async fn serve(
             (permit, (stream, ends)) = accepted => {
                 let served = connection::serve(Arc::clone(&proxy), stream, ends, stopped.clone());
                 connections.spawn(async move {
-                    served.await;
+                    if let Err(panic) = panics::contained(served).await {
+                        tracing::error!(
+                            %panic, client.address = %ends.peer,
+                            "a connection panicked; this is a defect, please report it"
+                        );
+                    }
                     drop(permit);
                 });
             }

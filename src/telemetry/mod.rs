@@ -5,6 +5,7 @@
 //! * [`metrics`]: what is counted and timed, with every name
 //! * [`labels`]: the values of their labels
 //! * [`page`]: their text
+//! * [`panics`]: which defects end the process
 //! * [`process`]: what the kernel says about the process
 
 pub mod access;
@@ -14,4 +15,5 @@ pub mod logging;
 pub mod metrics;
 pub mod numbers;
 pub mod page;
+pub mod panics;
 pub mod process;
