@@ -78,6 +78,7 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(runtime.file, directory.path().join("runtime.yaml"));
     assert_eq!(runtime.dir, directory.path());
     assert_eq!(runtime.data_dir, directory.path().join("data"));
+    assert_eq!((runtime.pid_file, runtime.drain_timeout), (None, Duration::from_secs(30)));
     assert_eq!(SocketAddr::new(runtime.api.host, runtime.api.port), api);
     assert_eq!(runtime.api.body_bytes_max, 1 << 20);
     assert_eq!((runtime.api.max_concurrent, runtime.api.queue_max), (0, 1024));
@@ -141,6 +142,8 @@ fn every_key_of_the_file_arrives() {
     let directory = directory(
         "spec:
   data_dir: lasting
+  pid_file: run/pid
+  drain_timeout: 2.5
   log_level: warning
   api:
     host: '::1'
@@ -175,6 +178,8 @@ fn every_key_of_the_file_arrives() {
     let runtime = load(&flags(directory.path()), &Environment::default()).unwrap();
 
     assert_eq!(runtime.data_dir, directory.path().join("lasting"));
+    assert_eq!(runtime.pid_file, Some(directory.path().join("run/pid")));
+    assert_eq!(runtime.drain_timeout, Duration::from_millis(2500));
     assert_eq!(runtime.log_level, LogLevel::Warning);
     assert_eq!(
         (runtime.api.host.to_string().as_str(), runtime.api.port, runtime.api.body_bytes_max),
@@ -188,8 +193,7 @@ fn every_key_of_the_file_arrives() {
         [None, Some(Duration::from_secs(7)), Some(Duration::from_secs(90))]
     );
     assert_eq!((api.workers, api.access_log), (Workers::Auto, false));
-    assert!(runtime.services.contains(Service::Agents));
-    assert!(!runtime.services.contains(Service::Rag));
+    assert!(runtime.services.contains(Service::Agents) && !runtime.services.contains(Service::Rag));
     assert_eq!(runtime.services.enabled().len(), 6);
     assert_eq!(runtime.peers[0].url.as_str(), "http://worker:8000/");
     assert_eq!(runtime.peers[0].services, [Service::Tools, Service::Agents]);
@@ -217,6 +221,7 @@ fn flags_win_over_the_file_and_move_gossip_with_http() {
         port: Some(0),
         log_level: Some(LogLevel::Debug),
         workers: Some("3".parse().unwrap()),
+        pid_file: Some("here.pid".into()),
         ..flags(directory.path())
     };
     let runtime = load(&overrides, &Environment::default()).unwrap();
@@ -225,6 +230,8 @@ fn flags_win_over_the_file_and_move_gossip_with_http() {
     assert_eq!(runtime.mesh.bind, SocketAddr::from(([127, 0, 0, 2], 0)));
     assert_eq!(runtime.log_level, LogLevel::Debug);
     assert_eq!(runtime.api.workers.threads(), 3);
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(runtime.pid_file, Some(here.join("here.pid")));
 }
 
 #[test]
@@ -458,10 +465,11 @@ fn a_key_in_the_wrong_section_is_pointed_to_its_own() {
         problems("spec: {port: 1, fanout: 2, nonsense: 3}\n"),
         [
             "1 spec.port: unknown key (got 1) -> did you mean spec.api.port?",
-            "1 spec.fanout: unknown key (got 2) -> remove it; possible here: data_dir, log_level, \
-             log, api, services, peers, mesh, defaults, observability",
+            "1 spec.fanout: unknown key (got 2) -> remove it; possible here: data_dir, pid_file, \
+             drain_timeout, log_level, log, api, services, peers, mesh, defaults, observability",
             "1 spec.nonsense: unknown key (got 3) -> remove it; possible here: data_dir, \
-             log_level, log, api, services, peers, mesh, defaults, observability",
+             pid_file, drain_timeout, log_level, log, api, services, peers, mesh, defaults, \
+             observability",
         ]
     );
 }

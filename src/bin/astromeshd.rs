@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// The astromesh daemon: one node of a self-healing mesh for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "astromeshd", version)]
+#[command(name = "astromeshd", version, after_help = astromesh::node::EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     args: astromesh::node::Args,

@@ -54,6 +54,8 @@ pub struct Overrides {
     pub log_level: Option<LogLevel>,
     /// `--workers`: threads that serve requests.
     pub workers: Option<Workers>,
+    /// `--pid-file`: where the process id is kept.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -64,11 +66,17 @@ impl Overrides {
             Workers::Threads(number) => number.get().into(),
         };
         let level = |level: LogLevel| level.name().into();
-        let flags: [(&str, &str, Option<Value>); 4] = [
+        // Whoever sets a flag is in a directory, and means that one.
+        let absolute = |path: &PathBuf| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            path.to_string_lossy().into()
+        };
+        let flags: [(&str, &str, Option<Value>); 5] = [
             ("--host", "spec.api.host", self.host.map(|host| host.to_string().into())),
             ("--port", "spec.api.port", self.port.map(Value::from)),
             ("--log-level", "spec.log_level", self.log_level.map(level)),
             ("--workers", "spec.api.workers", self.workers.map(workers)),
+            ("--pid-file", "spec.pid_file", self.pid_file.as_ref().map(absolute)),
         ];
         flags.into_iter().filter_map(|(flag, path, value)| Some((flag, path, value?)))
     }

@@ -31,6 +31,10 @@ pub struct Runtime {
     pub dir: PathBuf,
     /// Where the node keeps its identity and other lasting data. May not exist yet.
     pub data_dir: PathBuf,
+    /// The file that holds the process id; `None` means the place of a service of the system.
+    pub pid_file: Option<PathBuf>,
+    /// How long requests in flight may take when the node stops; default 30 s.
+    pub drain_timeout: Duration,
     /// The HTTP server.
     pub api: Api,
     /// What the node offers.
@@ -160,6 +164,8 @@ pub(super) fn build(layers: &Layers, mut gathered: Gathered) -> Result<Runtime, 
     Ok(Runtime {
         log: log::read(&values),
         data_dir: values.data_dir(),
+        pid_file: values.path("spec.pid_file"),
+        drain_timeout: values.seconds("spec.drain_timeout"),
         api,
         services: values.services(),
         peers,

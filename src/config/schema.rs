@@ -67,6 +67,23 @@ pub(super) const KEYS: &[Key] = &[
         "Where the node keeps its identity and other lasting data.",
     ),
     key(
+        "spec.pid_file",
+        Kind::Path,
+        Computed(
+            "`/var/run/astromesh/astromeshd.pid`, else \
+                  `$XDG_RUNTIME_DIR/astromesh/astromeshd.pid`, else none",
+        ),
+        "Where the daemon keeps its process id while it runs. A path that is set must be writable and \
+         free; the default may be neither. `--pid-file` wins.",
+    ),
+    key(
+        "spec.drain_timeout",
+        Kind::Seconds { min: 0.0, max: 86_400.0 },
+        Is("30"),
+        "How long requests in flight may take to end when the daemon stops; then they are cut. 0 \
+         cuts them at once.",
+    ),
+    key(
         "spec.log_level",
         Kind::LogLevel,
         Is("info"),

@@ -44,7 +44,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ use inspect::Inspection;
 use naming::{NotOne, Sought};
 use peers::PeersFile;
 use seeds::Joining;
+pub use socket::{adopt, bind};
 
 /// Requests that may wait for the gossip thread. It takes them in within microseconds; only a
 /// flood over HTTP fills this, and then its senders wait.
@@ -82,8 +83,6 @@ pub struct Setup {
     pub name: String,
     /// The mesh it belongs to.
     pub cluster: String,
-    /// Where the socket is bound.
-    pub bind: SocketAddr,
     /// Where others reach it, as far as that is known before the first contact.
     pub address: Address,
     /// The port of its HTTP server, as others reach it.
@@ -210,12 +209,11 @@ pub struct Running {
     thread: oneshot::Receiver<()>,
 }
 
-/// Binds the socket, starts the gossip thread and the task that joins the mesh.
+/// Starts the gossip thread on a socket from [`bind`] or [`adopt`], and the task that joins the mesh.
 ///
 /// # Errors
-/// The socket cannot be bound, or the thread not be started.
-pub fn start(setup: Setup) -> io::Result<Running> {
-    let socket = socket::bind(setup.bind)?;
+/// The thread cannot be started.
+pub fn start(setup: Setup, socket: UdpSocket) -> io::Result<Running> {
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
     let (wants, wanted) = mpsc::channel(http::WANTS_MAX);
     let cluster: Arc<str> = setup.cluster.as_str().into();

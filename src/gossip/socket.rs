@@ -23,21 +23,39 @@ pub(super) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Binds a socket that does not block. An IPv6 wildcard serves IPv4 as well.
-pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+///
+/// # Errors
+/// The address is taken, not allowed, or not of this host.
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    prepare(&socket)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Takes over a socket that somebody else has bound.
+///
+/// # Errors
+/// It cannot be used as one of our own.
+pub fn adopt(socket: UdpSocket) -> io::Result<UdpSocket> {
+    let socket = Socket::from(socket);
+    prepare(&socket)?;
+    Ok(socket.into())
+}
+
+fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
     // Kernels without these do as well; then nothing is known of waits and drops.
-    let stamps = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
-    let drops = setsockopt(&socket, sockopt::RxqOvfl, &1);
+    let stamps = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
+    let drops = setsockopt(socket, sockopt::RxqOvfl, &1);
     if let Err(error) = stamps.and(drops) {
         debug!(%error, "the kernel does not say how long datagrams wait, or how many it drops");
     }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(())
 }
 
 /// A datagram that was taken from the socket.

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::who::Who;
+
 /// A data directory that no other process uses; unlocked when dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -17,14 +19,19 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another process holds it.
     #[error(
-        "the data directory {0} is in use by another astromesh process; give this one its own \
-         with spec.data_dir or ASTROMESH_DATA_DIR"
+        "the data directory {path} is in use by {holder}; stop that, or give this node its own with \
+         spec.data_dir or ASTROMESH_DATA_DIR"
     )]
-    Locked(PathBuf),
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who it is.
+        holder: String,
+    },
     /// The file system refused.
     #[error(
-        "cannot use the data directory {path}: {error}; make it writable or set spec.data_dir or \
-         ASTROMESH_DATA_DIR"
+        "cannot use the data directory {path}: {error}; make it writable for the user of the daemon, \
+         or set spec.data_dir or ASTROMESH_DATA_DIR"
     )]
     Io {
         /// The directory.
@@ -45,7 +52,11 @@ impl DataDir {
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                let who = Who::locking(&lock).map(|who| who.to_string());
+                let holder = who.unwrap_or_else(|| "another astromesh process".to_owned());
+                Err(DataDirError::Locked { path: path.to_owned(), holder })
+            }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
@@ -66,7 +77,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("below");
         let first = DataDir::open(&path).unwrap();
-        assert!(matches!(DataDir::open(&path), Err(DataDirError::Locked(_))));
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::Locked { .. })));
         drop(first);
         assert!(DataDir::open(&path).is_ok());
     }

@@ -1,16 +1,25 @@
 //! The daemon, put together.
 //!
 //! The composition root: the only module that knows all others. Owns the order of start and stop,
-//! signals and exit codes. Start: configuration, data directory and identity, listener, agents,
-//! gossip, HTTP server, join. Stop: leave the mesh, stop accepting, finish what is in flight, exit.
+//! signals and exit codes. Start: configuration, what must be this process's alone (data directory,
+//! PID file, sockets), identity, agents, gossip, HTTP server, join, PID file. Stop: leave the mesh,
+//! stop accepting, finish what is in flight, remove the PID file, exit.
 //!
 //! * [`data_dir`]: the locked data directory
 //! * `logs`: the settings of the log
+//! * `pid_file`: the locked PID file
+//! * `listen`: the sockets, and why one cannot be had
+//! * `who`: the process that is in the way
 //! * `parts`: everything that runs, and how it ends
+//! * `exit`: the exit codes
 
 pub mod data_dir;
+mod exit;
+mod listen;
 mod logs;
 mod parts;
+mod pid_file;
+mod who;
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -18,12 +27,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{self, Environment, LogLevel, Overrides, Runtime, Workers};
 use crate::telemetry::logging::{self, Log};
+use crate::telemetry::panics;
+use data_dir::DataDir;
+use exit::Exit;
+pub use exit::HELP as EXIT_CODES;
+use listen::{Passed, Sockets};
 use parts::Parts;
+use pid_file::Plan;
 
 /// The flags of the daemon.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -44,24 +60,28 @@ pub struct Args {
     /// Threads that serve requests: auto, or 1 to 256 (spec.api.workers).
     #[arg(long, value_name = "NUMBER")]
     pub workers: Option<Workers>,
+    /// File that holds the process id while the daemon runs (`spec.pid_file`); by default
+    /// /var/run/astromesh/astromeshd.pid, or one in `XDG_RUNTIME_DIR`.
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+    /// Stay in the foreground. It always does; accepted for scripts that say so.
+    #[arg(long)]
+    pub foreground: bool,
 }
 
-/// Bad configuration, as in sysexits.h `EX_USAGE`.
-const EXIT_CONFIG: u8 = 64;
-
-/// Runs a node until it is told to stop. Exit codes: 0 stopped as told, 1 failed to start or serve,
-/// 64 bad configuration.
+/// Runs a node until it is told to stop. Its exit codes are in `docs/operations.md` and in the help
+/// of `astromeshd`.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
     // For every HTTPS client of this process. Fails only when one is installed, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let Args { config, host, port, log_level, workers } = args;
-    let overrides = Overrides { config, host, port, log_level, workers };
+    let Args { config, host, port, log_level, workers, pid_file, foreground: _ } = args;
+    let overrides = Overrides { config, host, port, log_level, workers, pid_file };
     let config = match config::load(&overrides, &Environment::of_this_process()) {
         Ok(config) => config,
         Err(problems) => {
             print_report(&problems);
-            return ExitCode::from(EXIT_CONFIG);
+            return Exit::BadConfig.into();
         }
     };
     // Dropped last: what is logged at the end is written too.
@@ -69,17 +89,19 @@ pub fn main(args: Args) -> ExitCode {
         Ok(logging) => logging,
         Err(error) => {
             print_report(&error);
-            return ExitCode::FAILURE;
+            return Exit::Failed.into();
         }
     };
+    panics::exit_on_panic(i32::from(Exit::Internal as u8), logging.log());
+    raise_file_limit();
     for warning in &config.warnings {
         warn!("{warning}");
     }
     match start_and_run(config, &logging.log()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
-            ExitCode::FAILURE
+            Exit::of(&error).into()
         }
     }
 }
@@ -89,7 +111,23 @@ fn print_report(report: &dyn Display) {
     eprintln!("{report}");
 }
 
-fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<()> {
+/// Each connection is an open file, and the soft limit is mostly 1,024, for programs that know of no
+/// more.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok((soft, hard))
+    });
+    match raised {
+        Ok((from, to)) => debug!(from, to, "open files: soft limit raised to the hard one"),
+        Err(error) => warn!(%error, "the limit of open files cannot be raised"),
+    }
+}
+
+fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<ExitCode> {
+    let passed = Passed::from_environment()?;
     // One thread needs no locks that others contend for; more of them share the connections.
     let mut builder = match config.api.workers.threads() {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -100,27 +138,48 @@ fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<()> {
         }
     };
     let runtime = builder.enable_all().build().context("failed to start the runtime")?;
-    let result = runtime.block_on(run(config, log));
+    let result = runtime.block_on(run(config, passed, log));
     // A name that is being resolved must not hold up the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn run(config: Runtime, log: &Log) -> anyhow::Result<()> {
+async fn run(config: Runtime, passed: Passed, log: &Log) -> anyhow::Result<ExitCode> {
     // Before anything is served, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
-    let mut parts = Parts::start(config, log).await?;
+    // What may be another's comes first, so that a start that fails has changed nothing.
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let plan = Plan::choose(config.pid_file.as_deref(), runtime_dir.as_deref())?;
+    let sockets = Sockets::open(&config, passed)?;
+    let mut parts = Parts::start(config, log, data_dir, sockets).await?;
+    let pid_file = match plan.map(Plan::write).transpose() {
+        Ok(pid_file) => pid_file.flatten(),
+        Err(error) => {
+            parts.stop().await;
+            return Err(error.into());
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         error = parts.failed() => return Err(error),
     }
     info!("stopping: leaving the mesh, finishing requests in flight");
-    tokio::select! {
-        () = parts.stop() => info!("stopped"),
-        _ = terminate.recv() => warn!("stopped at once by a second signal"),
-        _ = interrupt.recv() => warn!("stopped at once by a second signal"),
-    }
-    Ok(())
+    let code = tokio::select! {
+        () = parts.stop() => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        _ = terminate.recv() => at_once(Exit::Terminated),
+        _ = interrupt.recv() => at_once(Exit::Interrupted),
+    };
+    drop(pid_file);
+    Ok(code)
+}
+
+fn at_once(exit: Exit) -> ExitCode {
+    warn!("stopped at once by a second signal");
+    exit.into()
 }

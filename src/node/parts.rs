@@ -1,6 +1,6 @@
 //! Everything that runs in a node, and how it ends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::data_dir::DataDir;
+use super::listen::Sockets;
 use crate::agent::{Records, Registry};
 use crate::api::metrics::Levels;
 use crate::api::{self, Agents, App};
-use crate::config::{self, Mesh, Runtime};
+use crate::config::{Mesh, Runtime};
 use crate::directory::{self, Member, Snapshot};
 use crate::doctor::{self, Doctor};
 use crate::gossip::address::Address;
@@ -28,9 +29,6 @@ use crate::proxy::{self, Proxy};
 use crate::routing::{Core, LocalLoad, StaticPeer};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
-
-/// Time that requests in flight have to end when the node stops.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Time between the news that this node takes nothing new and its goodbye: for a beacon to arrive,
 /// and for requests that were under way.
@@ -45,6 +43,7 @@ pub(super) struct Parts {
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
     proxy: Arc<Proxy>,
+    drain_timeout: Duration,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -53,11 +52,15 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
-    pub(super) async fn start(config: Runtime, log: &Log) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        config: Runtime,
+        log: &Log,
+        data_dir: DataDir,
+        sockets: Sockets,
+    ) -> anyhow::Result<Self> {
         let started = Instant::now();
-        let data_dir = DataDir::open(&config.data_dir)?;
         let identity = Identity::begin(data_dir.path())?;
-        let listener = listen(&config.api).await?;
+        let listener = TcpListener::from_std(sockets.http).context("cannot use the listener")?;
         let http = listener.local_addr().context("the listener has no address")?;
         // One for all: reading the certificates of the host takes longer than the rest of a start.
         let client = model::http_client();
@@ -73,7 +76,9 @@ impl Parts {
         };
         // Beacons come before there is a proxy, which needs the directory.
         let later: Later = Arc::default();
-        let joined = Joined::begin(&config, identity, http, &local, heard(&later)).await?;
+        let drain_timeout = config.drain_timeout;
+        let ends = Ends { http, gossip: sockets.gossip };
+        let joined = Joined::begin(&config, identity, ends, &local, heard(&later)).await?;
         let proxy = Arc::new(build_proxy(config, &joined, local, log, &later));
         // Set once, and only here.
         later.get_or_init(|| Arc::downgrade(&proxy));
@@ -89,6 +94,7 @@ impl Parts {
             server,
             stop_server: Some(stop_server),
             proxy,
+            drain_timeout,
             _data_dir: data_dir,
             _alone: joined.alone,
         })
@@ -125,11 +131,11 @@ impl Parts {
             mesh.stop().await;
         }
         drop(self.stop_server.take());
-        if within(DRAIN_MAX, &mut self.server).await.is_none() {
+        if within(self.drain_timeout, &mut self.server).await.is_none() {
             warn!(
                 requests = self.proxy.active(),
                 "requests were still in flight after {} s and are cut",
-                DRAIN_MAX.as_secs()
+                self.drain_timeout.as_secs_f64()
             );
             self.server.abort();
         }
@@ -160,6 +166,13 @@ struct Local {
     started: Instant,
 }
 
+/// Where a node is reached on its host.
+struct Ends {
+    http: SocketAddr,
+    /// `None` without a mesh.
+    gossip: Option<UdpSocket>,
+}
+
 /// The mesh, or the directory of a node that is alone.
 struct Joined {
     mesh: Option<gossip::Running>,
@@ -171,36 +184,27 @@ impl Joined {
     async fn begin(
         config: &Runtime,
         identity: Identity,
-        http: SocketAddr,
+        ends: Ends,
         local: &Local,
         heard: gossip::Heard,
     ) -> anyhow::Result<Self> {
-        if !config.mesh.enabled {
-            let itself = alone_snapshot(config, identity.id(), http, &local.agents);
+        let Some(socket) = ends.gossip else {
+            let itself = alone_snapshot(config, identity.id(), ends.http, &local.agents);
             let (publisher, directory) = directory::channel(itself);
             return Ok(Self { mesh: None, alone: Some(publisher), directory });
-        }
+        };
         let work = Work {
             agents: announced(&local.agents),
             load: local.load.clone(),
             started: local.started,
             heard,
         };
-        let setup = setup(config, identity, http, work).await?;
-        let bind = setup.bind;
-        let running = gossip::start(setup).with_context(|| {
-            format!("cannot open the gossip socket on UDP {bind} (spec.mesh.bind)")
-        })?;
+        let bound = socket.local_addr().context("the gossip socket has no address")?;
+        let setup = setup(config, identity, (bound, ends.http), work).await?;
+        let running = gossip::start(setup, socket).context("cannot start the gossip thread")?;
         let directory = running.handle().directory().clone();
         Ok(Self { mesh: Some(running), alone: None, directory })
     }
-}
-
-async fn listen(api: &config::Api) -> anyhow::Result<TcpListener> {
-    let at = SocketAddr::new(api.host, api.port);
-    TcpListener::bind(at).await.with_context(|| {
-        format!("cannot listen on {at} (spec.api.host, spec.api.port, --host, --port)")
-    })
 }
 
 /// The data plane with the routes behind it.
@@ -363,22 +367,16 @@ struct Work {
 async fn setup(
     config: &Runtime,
     identity: Identity,
-    http: SocketAddr,
+    (bind, http): (SocketAddr, SocketAddr),
     work: Work,
 ) -> anyhow::Result<Setup> {
     let mesh = &config.mesh;
-    let mut bind = mesh.bind;
-    if bind.port() == 0 {
-        // Any free port was asked for: the one number for both is the one HTTP got.
-        bind.set_port(http.port());
-    }
     let (address, http_port) = advertised(mesh, bind, http).await?;
     info!(address = %address.socket, cluster = %mesh.cluster, "gossip");
     Ok(Setup {
         identity,
         name: mesh.node_name.clone(),
         cluster: mesh.cluster.clone(),
-        bind,
         address,
         http_port,
         services: config.services.enabled(),

@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use super::logging::Log;
+
 thread_local! {
     /// What this thread executes is contained.
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
@@ -24,7 +26,7 @@ thread_local! {
 pub struct Panicked(String);
 
 /// From now on a panic ends the process with this exit code and a log line, unless it is contained.
-pub fn exit_on_panic(code: i32) {
+pub fn exit_on_panic(code: i32, log: Log) {
     std::panic::set_hook(Box::new(move |info| {
         let said = describe(info);
         if IS_CONTAINED.get() {
@@ -36,6 +38,7 @@ pub fn exit_on_panic(code: i32) {
             thread = thread.name().unwrap_or_default(),
             "internal error, the process ends; this is a defect, please report it"
         );
+        log.flush();
         std::process::exit(code);
     }));
 }

@@ -102,6 +102,7 @@ impl Spec {
             "apiVersion": "astromesh/v1", "kind": "RuntimeConfig",
             "metadata": {"name": self.name},
             "spec": {
+                "pid_file": "astromeshd.pid",
                 "api": {"host": self.host, "port": self.port}, "mesh": mesh,
                 "services": self.services, "peers": self.peers,
             }

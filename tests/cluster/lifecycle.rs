@@ -60,8 +60,8 @@ async fn a_second_daemon_on_the_same_data_directory_is_refused_and_harms_nothing
 
     let (code, errors) = daemon(&["--config", &config, "--port", "0"]);
 
-    assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains("in use by another astromesh process"), "{errors}");
+    assert_eq!(code, Some(75), "{errors}");
+    assert!(errors.contains(&format!("in use by process {} (", nodes[0].pid())), "{errors}");
     assert_eq!(nodes[0].view().await.len(), 1);
 }
 

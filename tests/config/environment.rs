@@ -23,6 +23,8 @@ fn said(variables: &[(&str, &str)]) -> Vec<String> {
 /// Variable, its text, and the same in a file.
 const ALL: &[(&str, &str, &str)] = &[
     ("ASTROMESH_DATA_DIR", "/srv/mesh", "data_dir: /srv/mesh"),
+    ("ASTROMESH_PID_FILE", "/run/a.pid", "pid_file: /run/a.pid"),
+    ("ASTROMESH_DRAIN_TIMEOUT", "2.5", "drain_timeout: 2.5"),
     ("ASTROMESH_LOG_LEVEL", "WARNING", "log_level: warning"),
     ("ASTROMESH_LOG_FORMAT", "JSON", "log: {format: json}"),
     ("ASTROMESH_LOG_LEVELS_AGENT", "debug", "log: {levels: {agent: debug}}"),

@@ -2,7 +2,7 @@
 //! is known of each other's agents.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,17 +37,14 @@ impl Node {
     fn with_agents(name: &str, agents: Vec<Agent>) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let identity = Identity::begin(data_dir.path()).unwrap();
-        // A free port, so that the advertised address is known before the socket is bound.
-        let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let bind: SocketAddr = probe.local_addr().unwrap();
-        drop(probe);
+        let socket = gossip::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let bind: SocketAddr = socket.local_addr().unwrap();
         let (id, load, started) = (identity.id(), LocalLoad::new(0, 0), Instant::now());
         let (tell, heard) = mpsc::unbounded_channel();
-        let running = gossip::start(Setup {
+        let setup = Setup {
             identity,
             name: name.to_owned(),
             cluster: "test".to_owned(),
-            bind,
             address: Address::given(bind),
             http_port: bind.port(),
             services: Vec::new(),
@@ -57,8 +54,9 @@ impl Node {
             heard: Heard::by(move |id, record| tell.send((id, record)).unwrap_or_default()),
             seeds: Vec::new(),
             config: Config::default(),
-        });
-        Self { running: running.unwrap(), id, load, started, heard, _data_dir: data_dir }
+        };
+        let running = gossip::start(setup, socket).unwrap();
+        Self { running, id, load, started, heard, _data_dir: data_dir }
     }
 
     fn handle(&self) -> Handle {

@@ -57,6 +57,8 @@ pub(super) fn runtime(role: Role, node: &Particulars<'_>) -> Result<String, Fail
     set(&mut document, &["spec", "api", "host"], json!(address));
     set(&mut document, &["spec", "api", "port"], json!(node.port));
     set(&mut document, &["spec", "data_dir"], json!(node.data_dir));
+    // Not that of a daemon of the system.
+    set(&mut document, &["spec", "pid_file"], json!(node.data_dir.join("astromeshd.pid")));
     set(&mut document, &["spec", "mesh", "node_name"], json!(node.name));
     set(&mut document, &["spec", "mesh", "bind"], json!(format!("{address}:{}", node.port)));
     set(&mut document, &["spec", "mesh", "seeds"], json!(node.seeds));
