@@ -19,12 +19,15 @@ impl Doctor {
     pub fn readiness(&self) -> Vec<Condition> {
         // Whoever asks has reached the listener.
         let http = Condition { name: "http", lacks: None };
+        let is_draining = self.load.is_draining();
+        // A node that stops leaves its mesh; that is no second reason.
+        let mesh = if is_draining { None } else { self.mesh_lacks() };
         vec![
             http,
-            Condition { name: "mesh", lacks: self.mesh_lacks() },
+            Condition { name: "mesh", lacks: mesh },
             Condition {
                 name: "draining",
-                lacks: self.load.is_draining().then(|| {
+                lacks: is_draining.then(|| {
                     "this node is stopping: it finishes what it has and takes nothing new"
                         .to_owned()
                 }),

@@ -15,6 +15,8 @@ pub struct Joining {
     pub has_joined: bool,
     /// The seeds in the order of the configuration.
     pub seeds: Vec<SeedState>,
+    /// It was settled before other seeds were configured.
+    was_settled: bool,
 }
 
 /// A seed, and what came of asking it.
@@ -58,12 +60,16 @@ impl Joining {
     /// With these seeds, none of which has been asked.
     pub(super) fn with(seeds: &[Url]) -> Self {
         let unasked = |url: &Url| SeedState { url: url.clone(), joined_at: None, last: None };
-        Self { has_joined: false, seeds: seeds.iter().map(unasked).collect() }
+        Self { has_joined: false, seeds: seeds.iter().map(unasked).collect(), was_settled: false }
     }
 
     /// Other seeds are configured; what is known of those that stay is kept.
     pub(super) fn replace(&mut self, seeds: &[Url]) {
-        let mut next = Self { has_joined: self.has_joined, ..Self::with(seeds) };
+        let mut next = Self {
+            has_joined: self.has_joined,
+            was_settled: self.is_settled(),
+            ..Self::with(seeds)
+        };
         for seed in &mut next.seeds {
             if let Some(known) = self.seeds.iter().find(|known| known.url == seed.url) {
                 *seed = known.clone();
@@ -72,10 +78,11 @@ impl Joining {
         *self = next;
     }
 
-    /// Joined, or each seed has been asked: more will not be known for a while.
+    /// Joined, or each seed has been asked: more will not be known for a while. Stays so when other
+    /// seeds are configured.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.has_joined || self.seeds.iter().all(|seed| seed.last.is_some())
+        self.was_settled || self.has_joined || self.seeds.iter().all(|seed| seed.last.is_some())
     }
 }
 
@@ -89,4 +96,31 @@ pub(super) fn note(joining: &watch::Sender<Joining>, url: &Url, asked: Asked) {
         }
         seed.last = Some((now, asked));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(host: &str) -> Url {
+        Url::parse(&format!("http://{host}:8000")).unwrap()
+    }
+
+    #[test]
+    fn joining_is_settled_once_each_seed_was_asked_and_stays_so() {
+        let (joining, _) = watch::channel(Joining::with(&[url("a"), url("b")]));
+        let failed = |text: &str| Asked::Failed(SeedFault::Unreachable, text.to_owned());
+        note(&joining, &url("a"), failed("refused"));
+        assert!(!joining.borrow().is_settled());
+        note(&joining, &url("b"), Asked::Itself);
+        assert!(joining.borrow().is_settled());
+
+        joining.send_modify(|joining| joining.replace(&[url("c"), url("a")]));
+
+        let joining = joining.borrow();
+        assert!(joining.is_settled());
+        let known: Vec<bool> = joining.seeds.iter().map(|seed| seed.last.is_some()).collect();
+        assert_eq!(known, [false, true], "what is known of those that stay is kept");
+        assert!(Joining::with(&[]).is_settled(), "nobody is to be asked");
+    }
 }
