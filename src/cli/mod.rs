@@ -83,7 +83,7 @@ struct Global {
     )]
     url: Url,
 
-    /// How long to wait for an answer [default: 60 for run, 40 for tools test, else 5]
+    /// How long to wait for an answer [default: 60 for run, 40 for tools test, 12 for doctor, else 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }
@@ -93,6 +93,12 @@ enum Command {
     /// Show the daemon: version, process, agents, mesh
     Status,
     /// Say what is wrong with the daemon and its surroundings, and what to do
+    ///
+    /// The daemon looks at its process and host, its mesh, seeds and members, the paths to them, its
+    /// agents and their models, within five seconds. Where no daemon answers, this command looks for
+    /// itself whether one runs, whether its configuration is sound and its port free.
+    ///
+    /// The exit code is 0 when every check is ok, 1 when one is not, 3 when no daemon answers.
     Doctor,
     /// Look at the mesh, or leave it
     #[command(subcommand)]
