@@ -8,13 +8,17 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 
 use super::entry::{Entry, Value};
 use super::pipe::{Output, Pipe};
 use super::shape::Shape;
+
+/// On a disk that is all but full short lines are written and long ones are not. It is said that
+/// lines are written again when none was lost for so long.
+const CALM: Duration = Duration::from_secs(1);
 
 /// The name of the file.
 pub const FILE_NAME: &str = "astromeshd.log";
@@ -43,8 +47,16 @@ pub(super) struct LogFile {
     bytes: u64,
     /// Where it is said that the file cannot be written.
     console: Pipe,
-    /// Lines lost since it was said that lines are lost.
-    lost: Option<u64>,
+    /// It was said that lines are lost, and not yet that they are written again.
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    /// Lines lost since it was said.
+    lost: u64,
+    /// When the last one was.
+    last: Instant,
 }
 
 impl LogFile {
@@ -57,7 +69,7 @@ impl LogFile {
         let file = open(&path)?;
         let found = file.metadata()?;
         let (identity, bytes) = (identity(&found), found.len());
-        Ok(Self { settings, path, file, identity, bytes, console, lost: None })
+        Ok(Self { settings, path, file, identity, bytes, console, trouble: None })
     }
 
     /// Begins a new file if the one that is open is not that of the name any more.
@@ -124,14 +136,25 @@ impl LogFile {
             }
             let (part, rest) = text.split_at(length);
             if let Err(error) = self.file.write_all(part) {
-                // Half a line would spoil the next one too. If the disk is that broken, it stays.
-                self.file.set_len(self.bytes).unwrap_or(());
-                return Err((error, text));
+                let kept = self.keep_whole_lines(part);
+                return Err((error, &text[kept..]));
             }
             self.bytes += length as u64;
             text = rest;
         }
         Ok(())
+    }
+
+    /// After a part was written only in part: half a line would spoil the next one too. Returns how
+    /// much of it stays.
+    fn keep_whole_lines(&mut self, part: &[u8]) -> usize {
+        let length = self.file.metadata().map_or(self.bytes, |found| found.len());
+        let written = usize::try_from(length.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
+        let kept = whole_lines(part, written);
+        self.bytes += kept as u64;
+        // On a disk that does not even do this, half a line it is.
+        self.file.set_len(self.bytes).unwrap_or(());
+        kept
     }
 
     fn say(&self, level: Level, message: &str, error: Option<&io::Error>, lines: u64) {
@@ -152,11 +175,13 @@ impl LogFile {
 
 impl Output for LogFile {
     fn write(&mut self, text: &[u8], _lines: u64) -> u64 {
-        match (self.append(text), self.lost) {
+        match (self.append(text), self.trouble) {
             (Ok(()), None) => 0,
-            (Ok(()), Some(lost)) => {
-                self.say(Level::WARN, "the log file is written again", None, lost);
-                self.lost = None;
+            (Ok(()), Some(trouble)) => {
+                if trouble.last.elapsed() >= CALM {
+                    self.say(Level::WARN, "the log file is written again", None, trouble.lost);
+                    self.trouble = None;
+                }
                 0
             }
             (Err((error, rest)), before) => {
@@ -166,7 +191,8 @@ impl Output for LogFile {
                                    make room, or let the daemon write there";
                     self.say(Level::ERROR, message, Some(&error), lost);
                 }
-                self.lost = Some(before.unwrap_or_default() + lost);
+                let before = before.map_or(0, |trouble| trouble.lost);
+                self.trouble = Some(Trouble { lost: before + lost, last: Instant::now() });
                 lost
             }
         }
@@ -327,7 +353,10 @@ mod tests {
         assert!(said.contains(" lines_lost=2 error=\"Not a directory"), "{said}");
         fs::remove_file(&log).unwrap();
         assert_eq!(file.write(b"4\n", 1), 0);
-        assert_eq!(place.all(), some(&["4\n"]));
+        assert_eq!(place.said().lines().count(), 1, "not before it is calm");
+        file.trouble.as_mut().unwrap().last -= CALM;
+        assert_eq!(file.write(b"5\n", 1), 0);
+        assert_eq!(place.all(), some(&["4\n5\n"]));
         let said = place.said();
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains(" WARN telemetry: the log file is written again"), "{said}");
