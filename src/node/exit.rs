@@ -9,6 +9,7 @@ use super::data_dir::DataDirError;
 use super::listen::ListenError;
 use super::pid_file::PidFileError;
 use crate::gossip::identity::IdentityError;
+use crate::telemetry::logging::LogError;
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub(super) enum Exit {
     Unavailable = 69,
     /// A defect (`EX_SOFTWARE`).
     Internal = 70,
-    /// The PID file cannot be written (`EX_CANTCREAT`).
+    /// The PID file or the log file cannot be written (`EX_CANTCREAT`).
     CannotCreate = 73,
     /// The data directory cannot be read or written (`EX_IOERR`).
     Io = 74,
-    /// Another daemon has the data directory or the PID file (`EX_TEMPFAIL`).
+    /// Another daemon has the data directory, the PID file or the log file (`EX_TEMPFAIL`).
     Running = 75,
     /// This user may not take the port (`EX_NOPERM`).
     NotPermitted = 77,
@@ -45,9 +46,9 @@ Exit codes:
    64  wrong configuration
    69  an address or port cannot be had
    70  internal error, please report it
-   73  the PID file cannot be written
+   73  the PID file or the log file cannot be written
    74  the data directory cannot be read or written
-   75  another daemon has the data directory or the PID file
+   75  another daemon has the data directory, the PID file or the log file
    77  no permission to listen on the port
   130  ended at once by a second SIGINT
   143  ended at once by a second SIGTERM";
@@ -85,6 +86,13 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(match error {
             DataDirError::Locked { .. } => Exit::Running,
             DataDirError::Io { .. } => Exit::Io,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<LogError>() {
+        return Some(match error {
+            LogError::Held(_) => Exit::Running,
+            LogError::File { .. } => Exit::CannotCreate,
+            LogError::Journal { .. } | LogError::Thread(_) => Exit::Failed,
         });
     }
     cause.downcast_ref::<IdentityError>().map(|_| Exit::Io)

@@ -89,7 +89,7 @@ pub fn main(args: Args) -> ExitCode {
         Ok(logging) => logging,
         Err(error) => {
             print_report(&error);
-            return Exit::Failed.into();
+            return Exit::of(&error.into()).into();
         }
     };
     panics::exit_on_panic(i32::from(Exit::Internal as u8), logging.log());

@@ -3,7 +3,7 @@
 //!
 //! Some tests need mounts of their own: without the right to make them they say so and end.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod files;
 mod levels;

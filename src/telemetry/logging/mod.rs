@@ -63,6 +63,12 @@ pub enum Format {
 /// The log cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
+    /// The log file is that of another process.
+    #[error(
+        "another process writes the log file {0}; give this daemon one of its own with \
+         spec.log.file.directory"
+    )]
+    Held(PathBuf),
     /// The log file.
     #[error(
         "cannot write the log file {path}: {error}; let the daemon's user write there, name another \
@@ -223,8 +229,10 @@ impl Log {
 fn begin_file(settings: FileSettings, console: &Pipe) -> Result<(Writer, PathBuf), LogError> {
     let path = settings.directory.join(FILE_NAME);
     let shape = settings.shape;
-    let file = LogFile::open(settings, console.clone())
-        .map_err(|error| LogError::File { path: path.clone(), error })?;
+    let file = LogFile::open(settings, console.clone()).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => LogError::Held(path.clone()),
+        _ => LogError::File { path: path.clone(), error },
+    })?;
     let writer = pipe::start("log-file", shape, file).map_err(LogError::Thread)?;
     Ok((writer, path))
 }
