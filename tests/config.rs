@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 #[path = "config/environment.rs"]
 mod environment;
+#[path = "config/reload.rs"]
+mod reload;
 
 /// A configuration directory with this text as its `runtime.yaml`.
 fn directory(text: &str) -> TempDir {

@@ -55,6 +55,14 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
+    /// What the lines of a file look like where nothing else is said.
+    pub(super) const fn of_file(self) -> Self {
+        match self {
+            Self::Json => Self::Json,
+            Self::Auto | Self::Text | Self::Journald => Self::Text,
+        }
+    }
+
     /// The name in configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -159,11 +167,10 @@ fn read_file(values: &Values<'_>, format: LogFormat) -> LogFile {
         }
     });
     let own_format = values.given("spec.log.file.format", kind::log_format);
-    let same = if format == LogFormat::Json { LogFormat::Json } else { LogFormat::Text };
     LogFile {
         enabled: values.read("spec.log.file.enabled", kind::boolean),
         directory,
-        format: own_format.unwrap_or(same),
+        format: own_format.unwrap_or_else(|| format.of_file()),
         bytes_max: values.whole("spec.log.file.bytes_max"),
         files_max: values.whole("spec.log.file.files_max"),
     }

@@ -6,8 +6,8 @@
 //!
 //! The binaries call [`load`] with their flags and the environment, and exit with 64 when it
 //! returns [`Problems`]. A new key is a row in `schema`, which gives it its variable and its row in
-//! the reference, and a line in `runtime` or a part of it that reads it; a new flag is a row in
-//! [`Overrides`].
+//! the reference, a line in `runtime` or a part of it that reads it, and a row in `reload`; a new flag
+//! is a row in [`Overrides`].
 
 mod api;
 mod check;
@@ -16,6 +16,7 @@ mod kind;
 mod layers;
 mod log;
 mod problem;
+mod reload;
 mod runtime;
 pub mod schema;
 mod search;
@@ -31,6 +32,7 @@ pub use api::{Api, UnknownWorkers, Workers};
 pub use environment::Environment;
 pub use log::{Log, LogFile, LogFormat, LogLevel, UnknownLogLevel, log_modules};
 pub use problem::{Origin, PROBLEMS_MAX, Problem, Problems};
+pub use reload::{Reloaded, reload};
 pub use runtime::{Advertise, Detection, Mesh, Peer, Runtime, Services};
 
 use layers::{Flag, Layers};

@@ -22,7 +22,7 @@ use super::problem::{Gathered, Problems};
 use super::schema::{self, PEERS_MAX, SEEDS_MAX, WhenMissing};
 use super::yaml;
 
-/// Everything that can be set. All of it needs a restart to change.
+/// Everything that can be set. Which of it a running node takes over is said in `reload`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
     /// The file that was read.

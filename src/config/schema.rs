@@ -9,6 +9,7 @@ use astromesh_wire::limits::{CLUSTER_BYTES_MAX, NAME_BYTES_MAX};
 use super::environment::variable;
 use super::kind::{ALL_FORMATS, Kind};
 use super::log::LogFormat;
+use super::reload::{self, When};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -329,7 +330,8 @@ pub(super) const KEYS: &[Key] = &[
          a member dead after its first failed probe and 0, 2 or 8 s, in which it may answer after \
          all; a number sets these seconds. Standstills up to about so long are forgiven: `fast` is \
          only for hosts that never stall. `lifeguard` waits for a refutation instead, as older \
-         systems do. At most half of `spec.mesh.dead_timeout`. Use the same on all nodes.",
+         systems do. At most half of `spec.mesh.dead_timeout`. Use the same on all nodes. A \
+         change to or from `lifeguard` needs a restart.",
     ),
     key(
         "spec.mesh.failure_timeout",
@@ -412,7 +414,8 @@ pub(super) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn reference() -> String {
     let mut text =
-        "| Key | Variable | Value | Default | Meaning |\n|---|---|---|---|---|\n".to_owned();
+        "| Key | Variable | Value | Default | Reload | Meaning |\n|---|---|---|---|---|---|\n"
+            .to_owned();
     for key in KEYS {
         let default = match key.default {
             _ if key.kind == Kind::Section => "",
@@ -422,7 +425,13 @@ pub fn reference() -> String {
         };
         let variable = variable(key).map_or_else(String::new, |name| format!("`{name}`"));
         let value = key.kind.describe();
-        let row = format!("| `{}` | {variable} | {value} | {default} | {} |\n", key.path, key.doc);
+        let takes = match reload::when(key.path) {
+            Some(When::Reload) => "yes",
+            Some(When::Restart) => "no",
+            None => "",
+        };
+        let (path, doc) = (key.path, key.doc);
+        let row = format!("| `{path}` | {variable} | {value} | {default} | {takes} | {doc} |\n");
         text.push_str(&row);
     }
     text
