@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::reload::Reloads;
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
 use crate::agent::{Offer, Records, Registry, RunError};
 use crate::{config, directory, gossip};
@@ -17,7 +18,7 @@ use crate::{config, directory, gossip};
 /// What the handlers share; see each field.
 #[derive(Clone)]
 pub struct App {
-    /// The settings this node was started with.
+    /// The settings this node runs with.
     pub config: Arc<config::Runtime>,
     /// Who serves what.
     pub directory: directory::Reader,
@@ -29,6 +30,8 @@ pub struct App {
     pub started: Instant,
     /// The gossip; `None` when the mesh is off.
     pub mesh: Option<gossip::Handle>,
+    /// How reloads go.
+    pub reloads: Reloads,
 }
 
 impl fmt::Debug for App {

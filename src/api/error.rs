@@ -73,6 +73,8 @@ pub enum Code {
     CrossOrigin,
     /// A node of another cluster wants to join.
     WrongCluster,
+    /// Something is wrong with the configuration or an agent file: nothing was changed.
+    ReloadRefused,
     /// No member has this id or name, nor had in the last hour.
     NodeNotFound,
     /// Several members could be meant.
@@ -95,7 +97,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -126,6 +128,7 @@ impl Code {
         Self::MeshLeft,
         Self::CrossOrigin,
         Self::WrongCluster,
+        Self::ReloadRefused,
         Self::NodeNotFound,
         Self::NodeAmbiguous,
         Self::TooManyListeners,
@@ -170,6 +173,7 @@ impl Code {
             Self::MeshLeft => "mesh_left",
             Self::CrossOrigin => "cross_origin",
             Self::WrongCluster => "wrong_cluster",
+            Self::ReloadRefused => "reload_refused",
             Self::NodeNotFound => "node_not_found",
             Self::NodeAmbiguous => "node_ambiguous",
             Self::TooManyListeners => "too_many_listeners",
@@ -195,7 +199,9 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidRequest | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidRequest | Self::IdempotencyKeyReused | Self::ReloadRefused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::CrossOrigin => StatusCode::FORBIDDEN,
             Self::WrongCluster | Self::NodeAmbiguous | Self::ResultNotKept => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,7 +4,7 @@
 //!
 //! * [`app`]: what the handlers share
 //! * [`routes`]: all routes, and how they are put together with those of other modules
-//! * [`agents`], [`health`], [`log_level`], [`mesh`], [`metrics`], [`observe`], [`records`],
+//! * [`agents`], [`health`], [`log_level`], [`mesh`], [`metrics`], [`observe`], [`records`], [`reload`],
 //!   [`system`] and [`tools`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
@@ -23,6 +23,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod observe;
 pub mod records;
+pub mod reload;
 pub mod routes;
 pub mod server;
 pub mod system;

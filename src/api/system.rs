@@ -37,6 +37,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<SystemStatus> {
         peers: peers(&app),
         mesh: mesh(&app).await,
         provider_problems: app.agents.providers().problems,
+        reload: app.reloads.status(),
     })
 }
 

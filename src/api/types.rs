@@ -2,9 +2,13 @@
 //!
 //! Shapes are those that users of Astromesh know; fields beyond them are marked as ours.
 
+mod reload;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use reload::{AgentChanges, ConfigProblem, ReloadAnswer, ReloadStatus};
 
 pub use crate::agent::types::{
     AgentStatus, AgentSummary, AgentUsage, ModelUsage, ProviderList, ProviderSummary, RunRequest,
@@ -447,6 +451,9 @@ pub struct SystemStatus {
     /// Ours: what is wrong with the providers files of the node, a text for each file.
     #[serde(default)]
     pub provider_problems: Vec<String>,
+    /// Ours: how the configuration was read again.
+    #[serde(default)]
+    pub reload: ReloadStatus,
 }
 
 /// A static peer.

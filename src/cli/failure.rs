@@ -131,6 +131,9 @@ fn refusal_hint(url: &str, status: u16, body: &Value) -> String {
     if code == "node_not_found" {
         return "`astromeshctl mesh nodes` shows the members".to_owned();
     }
+    if code == "reload_refused" {
+        return "the daemon goes on as it was; mend what is named, and reload again".to_owned();
+    }
     let is_off = !matches!(code, "too_many_listeners" | "mesh_left");
     if code == "trace_not_found" {
         return "`astromeshctl traces list` shows those that the node keeps".to_owned();

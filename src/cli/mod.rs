@@ -21,6 +21,7 @@ mod mesh;
 mod metrics;
 mod output;
 mod providers;
+mod reload;
 mod run;
 mod status;
 mod tools;
@@ -139,6 +140,9 @@ enum Command {
     Version,
     /// Show or change what the daemon logs
     LogLevel(log_level::Args),
+    /// Let the daemon read its configuration and agent files again
+    #[command(after_help = reload::EXAMPLES)]
+    Reload,
     /// Watch a mesh of four nodes work, lose one and go on
     Demo(demo::Args),
     /// Be a daemon: the same as astromeshd
@@ -202,6 +206,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Cost => metrics::cost(global, output).await,
         Command::Run(args) => run::run(global, output, &args).await,
         Command::LogLevel(args) => log_level::run(global, output, &args).await,
+        Command::Reload => reload::run(global, output).await,
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),
     }

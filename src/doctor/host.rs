@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
 use super::report::{Check, Status};
+use crate::api::types::ReloadStatus;
 use crate::config::Runtime;
 use crate::gossip::inspect::Inspection;
 
@@ -41,6 +42,29 @@ pub(super) fn ports(http: SocketAddr, gossip: Option<SocketAddr>) -> Check {
         None => Check::ok(format!("HTTP on TCP {http}; no gossip, for the mesh is off")),
     };
     check.with("http", http.to_string())
+}
+
+/// Whether the node runs by what its files say.
+pub(super) fn reload(status: &ReloadStatus) -> Check {
+    let waiting = &status.needs_restart;
+    let check = if let Some(first) = status.problems.first() {
+        let others = match status.problems.len() - 1 {
+            0 => String::new(),
+            count => format!(", and {count} more"),
+        };
+        let message = format!("the last reload was refused: {}{others}", first.msg);
+        let remedy = "mend what is named, then `astromeshctl reload`";
+        Check::bad(Status::Degraded, message, remedy)
+    } else if !waiting.is_empty() {
+        let keys = waiting.join(", ");
+        let message = format!("changed in the file, but not at run time: {keys}");
+        Check::bad(Status::Degraded, message, "restart the daemon")
+    } else if status.count == 0 {
+        Check::ok("the files have not been read again since the start")
+    } else {
+        Check::ok("the last reload took over what the files say")
+    };
+    check.with("count", status.count).with("failed", status.failed)
 }
 
 /// Asks the kernel, which takes longer the more descriptors are open. Blocks.

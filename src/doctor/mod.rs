@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::agent::Registry;
+use crate::api::types::ReloadStatus;
 use crate::config::Runtime;
 use crate::gossip;
 use crate::routing::LocalLoad;
@@ -61,6 +62,8 @@ pub struct Current {
 pub struct Setup {
     /// Settings and agents as they are now.
     pub current: Arc<dyn Fn() -> Current + Send + Sync>,
+    /// How reloads went.
+    pub reload: Arc<dyn Fn() -> ReloadStatus + Send + Sync>,
     /// Where the HTTP server listens.
     pub http: SocketAddr,
     /// When the process started.
@@ -76,6 +79,7 @@ pub struct Setup {
 /// Examines this node.
 pub struct Doctor {
     current: Arc<dyn Fn() -> Current + Send + Sync>,
+    reload: Arc<dyn Fn() -> ReloadStatus + Send + Sync>,
     http: SocketAddr,
     started: std::time::Instant,
     mesh: Option<gossip::Handle>,
@@ -100,9 +104,9 @@ impl Doctor {
     /// One for this node.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { current, http, started, mesh, load, client } = setup;
+        let Setup { current, reload, http, started, mesh, load, client } = setup;
         let turns = Semaphore::new(REPORTS_MAX);
-        Self { current, http, started, mesh, load, client, turns }
+        Self { current, reload, http, started, mesh, load, client, turns }
     }
 
     /// Looks at everything; takes five seconds at most, once it is its turn.
@@ -123,6 +127,7 @@ impl Doctor {
         let mut checks = vec![
             ("runtime".to_owned(), host::runtime(&config, self.started.elapsed())),
             ("ports".to_owned(), host::ports(self.http, bound)),
+            ("reload".to_owned(), host::reload(&(self.reload)())),
             ("file_limits".to_owned(), file_limits),
         ];
         checks.extend(disks);

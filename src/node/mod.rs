@@ -12,13 +12,16 @@
 //! * `who`: the process that is in the way
 //! * `parts`: everything that runs, and how it ends
 //! * `exit`: the exit codes
+//! * `live`: what requests begin with; `reload`: how that is replaced
 
 pub mod data_dir;
 mod exit;
 mod listen;
+mod live;
 mod logs;
 mod parts;
 mod pid_file;
+mod reload;
 mod who;
 
 use std::fmt::Display;
@@ -38,7 +41,7 @@ use data_dir::DataDir;
 use exit::Exit;
 pub use exit::HELP as EXIT_CODES;
 use listen::{Passed, Sockets};
-use parts::Parts;
+use parts::{Parts, Ready};
 use pid_file::Plan;
 
 /// The flags of the daemon.
@@ -97,7 +100,7 @@ pub fn main(args: Args) -> ExitCode {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    match start_and_run(config, &logging.log()) {
+    match start_and_run(config, overrides, &logging.log()) {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
@@ -126,7 +129,7 @@ fn raise_file_limit() {
     }
 }
 
-fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<ExitCode> {
+fn start_and_run(config: Runtime, overrides: Overrides, log: &Log) -> anyhow::Result<ExitCode> {
     let passed = Passed::from_environment()?;
     // One thread needs no locks that others contend for; more of them share the connections.
     let mut builder = match config.api.workers.threads() {
@@ -138,22 +141,29 @@ fn start_and_run(config: Runtime, log: &Log) -> anyhow::Result<ExitCode> {
         }
     };
     let runtime = builder.enable_all().build().context("failed to start the runtime")?;
-    let result = runtime.block_on(run(config, passed, log));
+    let result = runtime.block_on(run(config, overrides, passed, log));
     // A name that is being resolved must not hold up the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn run(config: Runtime, passed: Passed, log: &Log) -> anyhow::Result<ExitCode> {
+async fn run(
+    config: Runtime,
+    overrides: Overrides,
+    passed: Passed,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     // Before anything is served, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
+    let hangup = signal(SignalKind::hangup()).context("failed to watch SIGHUP")?;
     // What may be another's comes first, so that a start that fails has changed nothing.
     let data_dir = DataDir::open(&config.data_dir)?;
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let plan = Plan::choose(config.pid_file.as_deref(), runtime_dir.as_deref())?;
     let sockets = Sockets::open(&config, passed)?;
-    let mut parts = Parts::start(config, log, data_dir, sockets).await?;
+    let ready = Ready { config, overrides, data_dir, sockets, hangup };
+    let mut parts = Parts::start(ready, log).await?;
     let pid_file = match plan.map(Plan::write).transpose() {
         Ok(pid_file) => pid_file.flatten(),
         Err(error) => {

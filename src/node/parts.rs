@@ -1,22 +1,27 @@
 //! Everything that runs in a node, and how it ends.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
 use astromesh_wire::{Agent, NodeId, Service};
+use reqwest::Client;
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::data_dir::DataDir;
 use super::listen::Sockets;
+use super::live::{Lasting, Later, announced};
+use super::reload::Reloader;
 use crate::agent::{Records, Registry};
-use crate::api::metrics::Levels;
-use crate::api::{self, Agents, App};
-use crate::config::{Mesh, Runtime};
+use crate::api;
+use crate::api::reload::Reloads;
+use crate::config::{Mesh, Overrides, Runtime};
 use crate::directory::{self, Member, Snapshot};
 use crate::doctor::{self, Doctor};
 use crate::gossip::address::Address;
@@ -37,28 +42,36 @@ const DRAIN_NOTICE: Duration = Duration::from_millis(100);
 /// Time to resolve a name that decides the advertised address.
 const RESOLVE_MAX: Duration = Duration::from_secs(2);
 
+/// What a node begins with, all of it its own.
+pub(super) struct Ready {
+    pub(super) config: Runtime,
+    pub(super) overrides: Overrides,
+    pub(super) data_dir: DataDir,
+    pub(super) sockets: Sockets,
+    pub(super) hangup: Signal,
+}
+
 /// What runs in a node.
 pub(super) struct Parts {
     mesh: Option<gossip::Running>,
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
     proxy: Arc<Proxy>,
-    drain_timeout: Duration,
+    reloader: JoinHandle<()>,
+    /// What holds now.
+    current: Arc<ArcSwap<doctor::Current>>,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
-    _alone: Option<directory::Publisher>,
+    _alone: Option<Arc<directory::Publisher>>,
 }
 
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
-    pub(super) async fn start(
-        config: Runtime,
-        log: &Log,
-        data_dir: DataDir,
-        sockets: Sockets,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start(ready: Ready, log: &Log) -> anyhow::Result<Self> {
+        let Ready { config, overrides, data_dir, sockets, hangup } = ready;
         let started = Instant::now();
+        let config = Arc::new(config);
         let identity = Identity::begin(data_dir.path())?;
         let listener = TcpListener::from_std(sockets.http).context("cannot use the listener")?;
         let http = listener.local_addr().context("the listener has no address")?;
@@ -67,7 +80,7 @@ impl Parts {
         let local = Local {
             http,
             agents: Arc::new(load_agents(&config, &client)),
-            client,
+            client: client.clone(),
             // Trace ids begin with the id of the node, so that every member knows whom to ask.
             records: Records::new(identity.id().short().to_u64()),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
@@ -76,12 +89,26 @@ impl Parts {
         };
         // Beacons come before there is a proxy, which needs the directory.
         let later: Later = Arc::default();
-        let drain_timeout = config.drain_timeout;
         let ends = Ends { http, gossip: sockets.gossip };
         let joined = Joined::begin(&config, identity, ends, &local, heard(&later)).await?;
-        let proxy = Arc::new(build_proxy(config, &joined, local, log, &later));
+        let agents = Arc::clone(&local.agents);
+        let (reloads, orders) = api::reload::channel();
+        let (proxy, lasting) = build_proxy(&config, &joined, local, (log, reloads), &later);
+        let proxy = Arc::new(proxy);
         // Set once, and only here.
         later.get_or_init(|| Arc::downgrade(&proxy));
+        let alone = joined.alone.map(Arc::new);
+        let current = Arc::clone(&lasting.current);
+        let reloader = Reloader {
+            overrides: Overrides { config: Some(config.dir.clone()), ..overrides },
+            running: config,
+            agents,
+            http: client,
+            lasting,
+            proxy: Arc::clone(&proxy),
+            alone: alone.clone(),
+            orders,
+        };
         let (stop_server, stopped) = oneshot::channel();
         let stopped = async {
             // Dropping the sender stops the server as well.
@@ -94,9 +121,10 @@ impl Parts {
             server,
             stop_server: Some(stop_server),
             proxy,
-            drain_timeout,
+            reloader: tokio::spawn(reloader.run(hangup)),
+            current,
             _data_dir: data_dir,
-            _alone: joined.alone,
+            _alone: alone,
         })
     }
 
@@ -110,6 +138,7 @@ impl Parts {
         };
         tokio::select! {
             () = mesh => anyhow!("the gossip thread ended; the lines above say why"),
+            _ = &mut self.reloader => anyhow!("the task that reloads ended; this is a defect"),
             result = &mut self.server => match result {
                 Ok(Ok(())) => anyhow!("the HTTP server ended"),
                 Ok(Err(error)) => anyhow::Error::new(error).context("the HTTP server failed"),
@@ -121,6 +150,7 @@ impl Parts {
     /// Tells others to send nothing new, leaves the mesh, stops accepting, waits for what is in
     /// flight.
     pub(super) async fn stop(mut self) {
+        self.reloader.abort();
         self.proxy.drain();
         if let Some(mesh) = self.mesh.take() {
             // Those who send work hear of it first, while what they have sent still finds this node
@@ -131,11 +161,12 @@ impl Parts {
             mesh.stop().await;
         }
         drop(self.stop_server.take());
-        if within(self.drain_timeout, &mut self.server).await.is_none() {
+        let drain_timeout = self.current.load().config.drain_timeout;
+        if within(drain_timeout, &mut self.server).await.is_none() {
             warn!(
                 requests = self.proxy.active(),
                 "requests were still in flight after {} s and are cut",
-                self.drain_timeout.as_secs_f64()
+                drain_timeout.as_secs_f64()
             );
             self.server.abort();
         }
@@ -150,15 +181,12 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
     tokio::time::timeout(limit, future).await.ok()
 }
 
-/// The proxy, for those who exist before it does.
-type Later = Arc<OnceLock<Weak<Proxy>>>;
-
 /// What this node has by itself, whether others know it or not.
 struct Local {
     /// Where the HTTP server listens.
     http: SocketAddr,
     /// For calls of models, and for questions to other nodes.
-    client: reqwest::Client,
+    client: Client,
     agents: Arc<Registry>,
     records: Records,
     load: LocalLoad,
@@ -207,100 +235,73 @@ impl Joined {
     }
 }
 
-/// The data plane with the routes behind it.
-fn build_proxy(config: Runtime, joined: &Joined, local: Local, log: &Log, later: &Later) -> Proxy {
-    let Local { http, client, agents, records, load, results, started } = local;
+/// The data plane, and what stays of it when the rest is replaced.
+fn build_proxy(
+    config: &Arc<Runtime>,
+    joined: &Joined,
+    local: Local,
+    (log, reloads): (&Log, Reloads),
+    later: &Later,
+) -> (Proxy, Lasting) {
     let handle = joined.mesh.as_ref().map(gossip::Running::handle);
-    let config = Arc::new(config);
-    let admission = Admission::new(config.api.max_concurrent, config.api.queue_max);
-    let app = Arc::new(App {
-        config: Arc::clone(&config),
+    let agents = Arc::clone(&local.agents);
+    let current = doctor::Current { config: Arc::clone(config), agents: Arc::clone(&agents) };
+    let current = Arc::new(ArcSwap::from_pointee(current));
+    let lasting = Lasting {
+        doctor: doctor(&current, &local, handle.clone(), reloads.clone()),
+        current,
         directory: joined.directory.clone(),
-        agents: Arc::clone(&agents) as Arc<dyn Agents>,
-        records,
-        started,
         mesh: handle.clone(),
-    });
-    let metrics = Metrics::default();
-    let counted = Counted { metrics: metrics.clone(), log: log.clone(), proxy: Arc::clone(later) };
-    let page = api::metrics::router(metrics_sources(&app, &admission, counted));
-    let extra = api::mesh::router(handle.clone()).merge(api::log_level::router(log.clone()));
-    let current = doctor::Current { config: Arc::clone(&config), agents: Arc::clone(&agents) };
-    let doctor = api::health::router(Arc::new(Doctor::new(doctor::Setup {
-        current: Arc::new(move || current.clone()),
-        http,
-        started,
-        mesh: handle.clone(),
-        load: load.clone(),
-        client,
-    })));
-    let access_log = config.api.access_log.then(|| log.access_log());
-    let router = api::router(app, extra.merge(page).merge(doctor));
-    Proxy::new(proxy::Setup {
-        core: core(&config),
+        started: local.started,
+        metrics: Metrics::default(),
+        records: local.records.clone(),
+        admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
+        log: log.clone(),
+        reloads,
+        proxy: Arc::clone(later),
+    };
+    let proxy = Proxy::new(proxy::Setup {
+        core: core(config),
         directory: joined.directory.clone(),
-        local_load: load,
-        admission,
-        results,
-        live: proxy::Live {
-            node_name: config.mesh.node_name.clone(),
-            agents,
-            router,
-            settings: proxy::Settings::from(&config.api),
-            access_log,
-        },
-        metrics,
-        started,
+        local_load: local.load,
+        admission: lasting.admission.clone(),
+        results: local.results,
+        live: lasting.live(config, &agents),
+        metrics: lasting.metrics.clone(),
+        started: local.started,
         doubt: Box::new(move |id| {
             if let Some(mesh) = &handle {
                 mesh.hint(id);
             }
         }),
-    })
+    });
+    (proxy, lasting)
 }
 
-/// Where the page of metrics finds what the data plane counts.
-struct Counted {
-    metrics: Metrics,
-    log: Log,
-    proxy: Later,
-}
-
-/// What the page of metrics is made of; `None` when the service is off.
-fn metrics_sources(
-    app: &App,
-    admission: &Admission,
-    counted: Counted,
-) -> Option<api::metrics::Sources> {
-    if !app.config.services.contains(Service::Observability) {
-        return None;
-    }
-    let (admission, proxy) = (admission.clone(), counted.proxy);
-    Some(api::metrics::Sources {
-        metrics: counted.metrics,
-        records: app.records.clone(),
-        log: Some(counted.log),
-        directory: app.directory.clone(),
-        mesh: app.mesh.clone(),
-        levels: Arc::new(move || {
-            let proxy = proxy.get().and_then(Weak::upgrade);
-            let ejected = proxy.as_ref().map_or(0, |proxy| proxy.ejected());
-            Levels {
-                running: admission.active(),
-                queued: admission.queued(),
-                ejected: u32::try_from(ejected).unwrap_or(u32::MAX),
-                results: proxy.map_or([0; 2], |proxy| proxy.results_bounded()),
-            }
-        }),
-    })
+fn doctor(
+    current: &Arc<ArcSwap<doctor::Current>>,
+    local: &Local,
+    mesh: Option<gossip::Handle>,
+    reloads: Reloads,
+) -> Arc<Doctor> {
+    let current = Arc::clone(current);
+    Arc::new(Doctor::new(doctor::Setup {
+        current: Arc::new(move || doctor::Current::clone(&current.load())),
+        reload: Arc::new(move || reloads.status()),
+        http: local.http,
+        started: local.started,
+        mesh,
+        load: local.load.clone(),
+        client: local.client.clone(),
+    }))
 }
 
 /// The agents as their files say; of a broken one a draft. What is wrong is said in the log.
-fn load_agents(config: &Runtime, client: &reqwest::Client) -> Registry {
+fn load_agents(config: &Runtime, http: &Client) -> Registry {
     if !config.services.contains(Service::Agents) {
         return Registry::default();
     }
-    let (registry, findings) = Registry::load(&config.dir, client);
+    let (registry, findings) = Registry::load(&config.dir, http);
     for warning in &findings.warnings {
         warn!("{warning}");
     }
@@ -328,15 +329,6 @@ fn core(config: &Runtime) -> Core {
     }
     let peers: Vec<StaticPeer> = config.peers.iter().map(StaticPeer::from).collect();
     Core::with_peers(seed, &peers)
-}
-
-/// The agents that serve requests, as others hear of them.
-fn announced(agents: &Registry) -> Vec<Agent> {
-    let agent = |name: String| {
-        let is_idempotent = agents.offer(&name).is_some_and(|offer| offer.is_idempotent);
-        Agent { name, is_idempotent }
-    };
-    agents.served_names().into_iter().map(agent).collect()
 }
 
 /// The directory of a node whose mesh is off: itself.

@@ -64,6 +64,7 @@ async fn a_mesh_that_is_well_is_healthy_in_every_check() {
         for name in [
             "runtime",
             "ports",
+            "reload",
             "file_limits",
             "disk",
             "mesh",

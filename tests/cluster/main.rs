@@ -15,5 +15,6 @@ mod membership;
 mod observe;
 mod partition;
 mod records;
+mod reload;
 mod restart;
 mod runs;

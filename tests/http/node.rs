@@ -200,6 +200,7 @@ impl Node {
             records: Records::default(),
             started,
             mesh: None,
+            reloads: api::reload::channel().0,
         };
         let mut settings = proxy::Settings::from(&config.api);
         settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);
