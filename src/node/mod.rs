@@ -9,7 +9,7 @@
 //! * `logs`: the settings of the log
 //! * `pid_file`: the locked PID file
 //! * `listen`: the sockets, and why one cannot be had
-//! * `who`: the process that is in the way
+//! * [`who`]: the process that is in the way
 //! * `parts`: everything that runs, and how it ends
 //! * `exit`: the exit codes
 //! * `live`: what requests begin with; `reload`: how that is replaced
@@ -22,7 +22,7 @@ mod logs;
 mod parts;
 mod pid_file;
 mod reload;
-mod who;
+pub mod who;
 
 use std::fmt::Display;
 use std::net::IpAddr;

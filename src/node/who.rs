@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::linux::fs::MetadataExt;
+use std::path::Path;
 
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
@@ -16,20 +17,22 @@ const COMMAND_CHARS_MAX: usize = 160;
 
 /// A process, as far as this user may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Who {
+pub struct Who {
     pid: i32,
     command: Option<String>,
 }
 
 impl Who {
     /// The process of this number, if there is one.
-    pub(super) fn of_pid(pid: i32) -> Option<Self> {
+    #[must_use]
+    pub fn of_pid(pid: i32) -> Option<Self> {
         let process = Process::new(pid).ok().filter(Process::is_alive)?;
         Some(Self { pid, command: command(&process) })
     }
 
     /// The process that holds a lock on this file.
-    pub(super) fn locking(file: &File) -> Option<Self> {
+    #[must_use]
+    pub fn locking(file: &File) -> Option<Self> {
         let metadata = file.metadata().ok()?;
         let (device, inode) = (metadata.st_dev(), metadata.st_ino());
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -41,7 +44,8 @@ impl Who {
     }
 
     /// The process that listens on this TCP address, or on one that keeps others from it.
-    pub(super) fn listening(at: SocketAddr) -> Option<Self> {
+    #[must_use]
+    pub fn listening(at: SocketAddr) -> Option<Self> {
         let v4 = procfs::net::tcp().unwrap_or_default();
         let v6 = procfs::net::tcp6().unwrap_or_default();
         let mut entries = v4.into_iter().chain(v6);
@@ -52,12 +56,30 @@ impl Who {
     }
 
     /// The process whose UDP socket is bound to this address, or to one that keeps others from it.
-    pub(super) fn receiving(at: SocketAddr) -> Option<Self> {
+    #[must_use]
+    pub fn receiving(at: SocketAddr) -> Option<Self> {
         let v4 = procfs::net::udp().unwrap_or_default();
         let v6 = procfs::net::udp6().unwrap_or_default();
         let mut entries = v4.into_iter().chain(v6);
         let entry = entries.find(|entry| is_in_the_way(at, entry.local_address))?;
         Self::with_socket(entry.inode)
+    }
+
+    /// The daemons on this host.
+    #[must_use]
+    pub fn daemons() -> Vec<Self> {
+        let own = i32::try_from(std::process::id()).ok();
+        let processes = all_processes().into_iter().flatten().flatten();
+        let daemons = processes.filter(|process| {
+            is_daemon(&process.cmdline().unwrap_or_default()) && Some(process.pid()) != own
+        });
+        daemons.map(|process| Self { pid: process.pid(), command: command(&process) }).collect()
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// The process that has this socket open; those of other users are seen by root only.
@@ -80,6 +102,16 @@ impl fmt::Display for Who {
             Some(command) => write!(f, " ({command})"),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a command line is that of a daemon.
+fn is_daemon(words: &[String]) -> bool {
+    let program = words.first().and_then(|word| Path::new(word).file_name()?.to_str());
+    match program {
+        Some("astromeshd") => true,
+        Some("astromeshctl") => words.iter().any(|word| word == "daemon"),
+        Some(_) | None => false,
     }
 }
 
@@ -128,6 +160,22 @@ mod tests {
         locked.unlock().unwrap();
         assert_eq!(Who::locking(&locked), None);
         assert_eq!(Who::of_pid(i32::MAX), None);
+    }
+
+    #[test]
+    fn a_daemon_is_known_by_its_command_line() {
+        let rows: [(&[&str], bool); 6] = [
+            (&["/usr/bin/astromeshd", "--config", "/etc/astromesh"], true),
+            (&["astromeshd"], true),
+            (&["astromeshctl", "daemon"], true),
+            (&["astromeshctl", "doctor"], false),
+            (&["vi", "astromeshd"], false),
+            (&[], false),
+        ];
+        for (words, expected) in rows {
+            let owned: Vec<String> = words.iter().map(ToString::to_string).collect();
+            assert_eq!(is_daemon(&owned), expected, "{words:?}");
+        }
     }
 
     #[test]

@@ -4,9 +4,7 @@
 //! Looks into processes, configuration and sockets of this host, which no other command does: there
 //! is no daemon to ask. Changes nothing.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
 use url::Url;
 
@@ -14,6 +12,7 @@ use crate::api::types::{Check, CheckStatus, DoctorReport};
 use crate::cli::client::is_this_host;
 use crate::cli::failure::Failure;
 use crate::config::{self, Environment, Overrides};
+use crate::node::who::Who;
 
 /// What this host shows of the daemon that should answer at `url`.
 pub(super) fn report(url: &Url, failure: &Failure) -> DoctorReport {
@@ -29,7 +28,7 @@ pub(super) fn report(url: &Url, failure: &Failure) -> DoctorReport {
 
 /// Whether a daemon runs on this host.
 fn process() -> Check {
-    let running: Vec<(u32, String)> = processes().collect();
+    let running = Who::daemons();
     if running.is_empty() {
         return Check::bad(
             CheckStatus::Unavailable,
@@ -38,54 +37,44 @@ fn process() -> Check {
              astromesh` shows why it ended",
         );
     }
-    let named: Vec<String> =
-        running.iter().map(|(pid, command)| format!("{pid} ({command})")).collect();
-    Check::ok(format!("runs on this host: process {}", named.join(", ")))
-        .with("pids", running.into_iter().map(|(pid, _)| pid).collect::<Vec<_>>())
-}
-
-/// Id and command line of each daemon.
-fn processes() -> impl Iterator<Item = (u32, String)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let words = fs::read(entry.path().join("cmdline")).ok()?;
-        let words: Vec<String> = words
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty())
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
-        let program = Path::new(words.first()?).file_name()?.to_str()?;
-        let is_daemon = program == "astromeshd"
-            || (program == "astromeshctl" && words.iter().any(|word| word == "daemon"));
-        is_daemon.then(|| (pid, words.join(" ")))
-    })
+    let named: Vec<String> = running.iter().map(ToString::to_string).collect();
+    Check::ok(format!("runs on this host: {}", named.join(", ")))
+        .with("pids", running.iter().map(Who::pid).collect::<Vec<_>>())
 }
 
 /// Whether the port is free for a daemon.
 fn port(url: &Url, failure: &Failure) -> Check {
     let port = url.port_or_known_default().unwrap_or(80);
-    let remedy = format!(
-        "stop whoever has it (`ss -tulpn` names them), or give the daemon another port: --port or \
-         spec.api.port, and --url here; it needs {port} for both TCP and UDP"
-    );
-    if matches!(failure, Failure::Unintelligible { .. }) {
-        let message = format!("TCP {port} is taken, by something that is no astromesh daemon");
-        return Check::bad(CheckStatus::Error, message, remedy);
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let at = (host, port).to_socket_addrs().into_iter().flatten().next();
+    let at = at.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+    let tcp = TcpListener::bind(at).is_err_and(|error| is_taken(&error));
+    let udp = UdpSocket::bind(at).is_err_and(|error| is_taken(&error));
+    let mut taken = Vec::new();
+    if tcp || matches!(failure, Failure::Unintelligible { .. }) {
+        taken.push(format!("TCP {port} is taken{}", by(Who::listening(at).as_ref())));
     }
-    let hosts = (url.host_str().unwrap_or_default().trim_matches(['[', ']']), port);
-    // A daemon listens on all addresses unless it is told otherwise.
-    let at: Vec<SocketAddr> = hosts.to_socket_addrs().into_iter().flatten().collect();
-    let at = at.first().map_or_else(|| IpAddr::from([127, 0, 0, 1]), SocketAddr::ip);
-    let tcp = TcpListener::bind((at, port)).is_err_and(|error| is_taken(&error));
-    let udp = UdpSocket::bind((at, port)).is_err_and(|error| is_taken(&error));
-    let message = match (tcp, udp) {
-        (false, false) => return Check::ok(format!("TCP and UDP {port} are free")),
-        (true, false) => format!("TCP {port} is taken"),
-        (false, true) => format!("UDP {port} is taken"),
-        (true, true) => format!("TCP and UDP {port} are taken"),
-    };
-    Check::bad(CheckStatus::Error, message, remedy)
+    if udp {
+        taken.push(format!("UDP {port} is taken{}", by(Who::receiving(at).as_ref())));
+    }
+    if taken.is_empty() {
+        return Check::ok(format!("TCP and UDP {port} are free"));
+    }
+    Check::bad(
+        CheckStatus::Error,
+        taken.join("; "),
+        format!(
+            "stop whoever has it, if that is no daemon of yours, or give the daemon another port: \
+             --port or spec.api.port, and --url here; it needs {port} for both TCP and UDP"
+        ),
+    )
+}
+
+fn by(who: Option<&Who>) -> String {
+    who.map_or_else(
+        || ", by a process that this user cannot see".to_owned(),
+        |who| format!(", by {who}"),
+    )
 }
 
 fn is_taken(error: &std::io::Error) -> bool {
