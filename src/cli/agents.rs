@@ -122,6 +122,7 @@ fn table(agents: &[AgentEntry], output: &Output) -> String {
         ("Namespace", Fit::Wrap { cells_min: 9 }),
         ("Status", Fit::Whole),
         ("Nodes", Fit::Wrap { cells_min: 12 }),
+        ("Problems", Fit::Wide),
     ];
     let mut table = output.table(stream, &columns);
     for entry in agents {
@@ -133,6 +134,7 @@ fn table(agents: &[AgentEntry], output: &Output) -> String {
             output.cell(&summary.namespace),
             output.toned_cell(stream, status, tone),
             output.cell(&nodes.join(", ")),
+            output.cell(&summary.error.as_ref().map_or(0, |text| text.lines().count()).to_string()),
         ]);
     }
     output.table_text(&table)

@@ -10,7 +10,13 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::node;
 
+const EXAMPLES: &str = "\
+Examples:
+  astromeshctl daemon
+  astromeshctl daemon --config ./config --port 8001 --log-level debug";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 // The node's own arguments form a group named after their type, which is `Args` too.
 #[group(skip)]
 pub(super) struct Args {

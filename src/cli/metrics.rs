@@ -132,16 +132,30 @@ fn costs(agents: &[AgentUsage], output: &Output) -> String {
         ("In", Fit::Whole),
         ("Out", Fit::Whole),
         ("Cost", Fit::Whole),
+        ("Failed runs", Fit::Wide),
+        ("Cancelled runs", Fit::Wide),
+        ("Failed calls", Fit::Wide),
+        ("Average s", Fit::Wide),
     ];
     let mut table = output.table(Stream::Stdout, &columns);
     for usage in agents {
         let runs = usage.runs_ok + usage.runs_failed + usage.runs_canceled;
         let (mut agent, mut runs) = (usage.agent.clone(), runs.to_string());
+        // Of the agent, on the first of its rows.
+        let mut rest = [
+            usage.runs_failed.to_string(),
+            usage.runs_canceled.to_string(),
+            usage.model_failures.to_string(),
+            format!("{:.4}", usage.seconds.avg),
+        ];
         if usage.models.is_empty() {
-            table.add_row([output.cell(&agent), output.cell(&runs)]);
+            let mut row = vec![output.cell(&agent), output.cell(&runs)];
+            row.resize(8, output.cell(""));
+            row.extend(rest.iter().map(|text| output.cell(text)));
+            table.add_row(row);
         }
         for model in &usage.models {
-            table.add_row([
+            let mut row = vec![
                 output.cell(&std::mem::take(&mut agent)),
                 output.cell(&std::mem::take(&mut runs)),
                 output.cell(&model.provider),
@@ -150,7 +164,9 @@ fn costs(agents: &[AgentUsage], output: &Output) -> String {
                 output.cell(&model.tokens_in.to_string()),
                 output.cell(&model.tokens_out.to_string()),
                 output.cell(&format!("${:.4}", model.cost)),
-            ]);
+            ];
+            row.extend(rest.iter_mut().map(|text| output.cell(&std::mem::take(text))));
+            table.add_row(row);
         }
     }
     output.table_text(&table)

@@ -14,6 +14,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod failure;
+mod generate;
 mod input;
 mod json;
 mod log_level;
@@ -21,20 +22,24 @@ mod mesh;
 mod metrics;
 mod output;
 mod providers;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod run;
 mod status;
 mod tools;
 mod traces;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use url::Url;
 
 use failure::Failure;
-use output::{Format, Output};
+use output::{Breadth, Format, Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +78,17 @@ struct Global {
     #[arg(long, global = true)]
     json: bool,
 
+    /// How answers look: `wide` shows more columns of a table and breaks no lines
+    // A path, as the commands that write files have a flag of this name that holds a directory.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FORMAT",
+        value_parser = PossibleValuesParser::new(["text", "wide", "json"]).map(PathBuf::from)
+    )]
+    output: Option<PathBuf>,
+
     /// The daemon to ask
     #[arg(
         long,
@@ -92,6 +108,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show the daemon: version, process, agents, mesh
+    #[command(after_help = status::EXAMPLES)]
     Status,
     /// Say what is wrong with the daemon and its surroundings, and what to do
     ///
@@ -100,6 +117,7 @@ enum Command {
     /// itself whether one runs, whether its configuration is sound and its port free.
     ///
     /// The exit code is 0 when every check is ok, 1 when one is not, 3 when no daemon answers.
+    #[command(after_help = doctor::EXAMPLES)]
     Doctor,
     /// Look at the mesh, or leave it
     #[command(subcommand)]
@@ -143,6 +161,10 @@ enum Command {
     /// Let the daemon read its configuration and agent files again
     #[command(after_help = reload::EXAMPLES)]
     Reload,
+    /// Print a script that completes commands and flags in a shell
+    Completions(generate::CompletionsArgs),
+    /// Write the man pages of astromeshctl, its commands and astromeshd
+    Man(generate::ManArgs),
     /// Watch a mesh of four nodes work, lose one and go on
     Demo(demo::Args),
     /// Be a daemon: the same as astromeshd
@@ -164,8 +186,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    let format = if global.json { Format::Json } else { Format::Text };
-    let output = Output::new(format);
+    let output = output(&global);
     let outcome = match command {
         Command::Daemon(args) => return daemon::main(args),
         command => start(&global, &output, command),
@@ -177,6 +198,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// How the user wants it.
+fn output(global: &Global) -> Output {
+    let (format, breadth) = match global.output.as_deref().and_then(Path::to_str) {
+        _ if global.json => (Format::Json, Breadth::Screen),
+        Some("json") => (Format::Json, Breadth::Screen),
+        Some("wide") => (Format::Text, Breadth::Wide),
+        Some(_) | None => (Format::Text, Breadth::Screen),
+    };
+    Output::new(format, breadth)
 }
 
 fn start(global: &Global, output: &Output, command: Command) -> Result<(), Failure> {
@@ -207,6 +239,8 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Run(args) => run::run(global, output, &args).await,
         Command::LogLevel(args) => log_level::run(global, output, &args).await,
         Command::Reload => reload::run(global, output).await,
+        Command::Completions(args) => generate::completions(output, &args),
+        Command::Man(args) => generate::man(output, &args),
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,
         Command::Daemon(_) => unreachable!("main handles it before there is a runtime"),
     }

@@ -23,6 +23,15 @@ pub(super) enum Format {
     Json,
 }
 
+/// How much of a table is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Breadth {
+    /// What fits the screen.
+    Screen,
+    /// Every column, each as wide as it needs.
+    Wide,
+}
+
 /// What a piece of text means; colours follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -59,6 +68,8 @@ pub(super) enum Fit {
         /// The longest word that should stay in one piece.
         cells_min: u16,
     },
+    /// Only in wide tables.
+    Wide,
 }
 
 /// Both streams and the look of each.
@@ -66,6 +77,7 @@ pub(super) enum Fit {
 pub(super) struct Output {
     /// What the user wants on stdout.
     pub(super) format: Format,
+    breadth: Breadth,
     stdout: Look,
     stderr: Look,
 }
@@ -87,12 +99,13 @@ const WIDTH_MIN: u16 = 40;
 
 impl Output {
     /// The streams of this process.
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: Format, breadth: Breadth) -> Self {
         let colour_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let look = |terminal: bool| Look { terminal, colour: terminal && colour_wanted };
         Self {
             format,
+            breadth,
             stdout: look(io::stdout().is_terminal()),
             stderr: look(io::stderr().is_terminal()),
         }
@@ -176,7 +189,8 @@ impl Output {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// An empty table with these columns, as wide as the terminal.
+    /// An empty table with these columns, as wide as the terminal or as it needs. A row has a cell
+    /// for each of them, shown or not.
     pub(super) fn table(&self, stream: Stream, columns: &[(&str, Fit)]) -> Table {
         let mut table = Table::new();
         table
@@ -193,11 +207,17 @@ impl Output {
         if self.look(stream).colour {
             table.enforce_styling();
         }
-        let gap = if width < ROOMY_WIDTH { 1 } else { 2 };
+        let is_wide = self.breadth == Breadth::Wide;
+        if is_wide {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        let gap = if width < ROOMY_WIDTH && !is_wide { 1 } else { 2 };
         for (column, (_, fit)) in table.column_iter_mut().zip(columns) {
             column.set_padding((0, gap));
             column.set_constraint(match fit {
-                Fit::Whole => ColumnConstraint::ContentWidth,
+                Fit::Wide if !is_wide => ColumnConstraint::Hidden,
+                Fit::Whole | Fit::Wide => ColumnConstraint::ContentWidth,
+                Fit::Wrap { .. } if is_wide => ColumnConstraint::ContentWidth,
                 Fit::Wrap { cells_min } => {
                     ColumnConstraint::LowerBoundary(Width::Fixed(cells_min + gap))
                 }

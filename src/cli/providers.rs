@@ -63,6 +63,8 @@ fn table(providers: &[ProviderSummary], output: &Output) -> String {
         ("Models", Fit::Wrap { cells_min: 16 }),
         ("Key", Fit::Wrap { cells_min: 18 }),
         ("Used by", Fit::Wrap { cells_min: 10 }),
+        ("Endpoint", Fit::Wide),
+        ("File", Fit::Wide),
     ];
     let mut table = output.table(stream, &columns);
     for provider in providers {
@@ -73,6 +75,8 @@ fn table(providers: &[ProviderSummary], output: &Output) -> String {
             output.cell(&provider.models.join(", ")),
             output.toned_cell(stream, &key, tone),
             output.cell(&provider.used_by.join(", ")),
+            output.cell(provider.endpoint.as_deref().unwrap_or("default")),
+            output.cell(&provider.file),
         ]);
     }
     output.table_text(&table)

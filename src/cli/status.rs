@@ -9,6 +9,11 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::{Format, Output, Stream, Tone, state_tone};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  astromeshctl status
+  astromeshctl status --json | jq -r .mesh.status";
+
 /// How long to wait unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 

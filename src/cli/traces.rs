@@ -86,6 +86,11 @@ pub(super) async fn run(
         ("Started At", Fit::Wrap { cells_min: 10 }),
         ("Duration", Fit::Whole),
         ("Status", Fit::Whole),
+        ("Session", Fit::Wide),
+        ("In", Fit::Wide),
+        ("Out", Fit::Wide),
+        ("Spans", Fit::Wide),
+        ("Error", Fit::Wide),
     ];
     let mut table = output.table(stream, &columns);
     for record in &traces {
@@ -96,6 +101,11 @@ pub(super) async fn run(
             output.cell(&moment(record.started_at)),
             output.cell(&duration(record.duration_ms)),
             output.toned_cell(stream, status, tone),
+            output.cell(&record.trace.session_id),
+            output.cell(&record.tokens_in.to_string()),
+            output.cell(&record.tokens_out.to_string()),
+            output.cell(&record.trace.spans.len().to_string()),
+            output.cell(record.error.as_deref().unwrap_or_default()),
         ]);
     }
     output.line(stream, &output.table_text(&table))

@@ -159,3 +159,136 @@ async fn static_peers_are_listed_and_a_mesh_has_none() {
     let none = ctl(&nodes[0], &["peers", "list"]);
     assert!(none.code == 0 && none.stdout.contains("mesh nodes"), "{none:?}");
 }
+
+/// Commands whose `--json` is tried where they are, or that have none.
+const ELSEWHERE: [&str; 10] = [
+    "completions",
+    "config show",
+    "config validate",
+    "daemon",
+    "demo",
+    "init",
+    "mesh events",
+    "mesh simulate",
+    "new agent",
+    "validate",
+];
+
+/// The commands below these words, as the help lists them.
+fn commands(words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_astromeshctl"))
+        .args(words)
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = lines.take_while(|line| line.starts_with("  ")).filter_map(|line| {
+        let is_name = !line.starts_with("   ");
+        is_name.then(|| line.split_whitespace().next().unwrap().to_owned())
+    });
+    let mut found = Vec::new();
+    for name in names.filter(|name| name != "help") {
+        let words: Vec<&str> = words.iter().copied().chain([name.as_str()]).collect();
+        let below = commands(&words);
+        if below.is_empty() {
+            found.push(words.join(" "));
+        }
+        found.extend(below);
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_command_speaks_json() {
+    let nodes = crate::harness::mesh(vec![Spec::new("a").echo_agent("echo", 0)]).await;
+    let node = &nodes[1];
+    let id = ctl(node, &["run", "echo", "hi", "--json"]).json();
+    let id = crate::harness::text(&id["trace"]["trace_id"]);
+    let pages = node.config_dir().join("man").display().to_string();
+    let rows: &[&[&str]] = &[
+        &["status"],
+        &["doctor"],
+        &["services"],
+        &["version"],
+        &["log-level"],
+        &["reload"],
+        &["peers", "list"],
+        &["providers", "list"],
+        &["agents", "list"],
+        &["agents", "show", "echo"],
+        &["tools", "list"],
+        &["tools", "test", "datetime_now"],
+        &["run", "echo", "hi"],
+        &["traces", "list", "echo"],
+        &["trace", &id],
+        &["metrics", "--agent", "echo"],
+        &["cost"],
+        &["man", "--output", &pages],
+        &["mesh", "status"],
+        &["mesh", "nodes"],
+        &["mesh", "why", "a"],
+        // The last one: the node is a member no more.
+        &["mesh", "leave"],
+    ];
+    let all = commands(&[]);
+    let is_there = |row: &&[&str]| all.iter().any(|name| row.join(" ").starts_with(name.as_str()));
+    for row in rows.iter().filter(|row| is_there(row)) {
+        let outcome = ctl(node, &[row, &["--json"][..]].concat());
+        // An unhealthy node, such as one on a crowded host, is no failure to say so.
+        let is_fine = outcome.code == 0 || (row[0] == "doctor" && outcome.code == 1);
+        assert!(is_fine && outcome.stderr.is_empty(), "{row:?}: {outcome:?}");
+        let answer: Result<Value, _> = serde_json::from_str(&outcome.stdout);
+        assert!(answer.is_ok_and(|answer| answer.is_object()), "{row:?}: {outcome:?}");
+    }
+    let is_tried = |name: &String| rows.iter().any(|row| row.join(" ").starts_with(name.as_str()));
+    let forgotten: Vec<_> =
+        all.iter().filter(|name| !is_tried(name) && !ELSEWHERE.contains(&name.as_str())).collect();
+    assert!(forgotten.is_empty(), "try --json of {forgotten:?} here, or name them in ELSEWHERE");
+}
+
+#[tokio::test]
+async fn wide_tables_have_more_columns_and_break_no_lines() {
+    let agents = (0..12).map(|number| format!("an-agent-with-a-long-name-{number}"));
+    let spec = agents.fold(Spec::new("a"), |spec, name| spec.echo_agent(&name, 0));
+    let nodes = crate::harness::mesh(vec![spec]).await;
+    until("the agents are known", async || {
+        ctl(&nodes[0], &["mesh", "nodes"]).stdout.contains("long-name-11")
+    })
+    .await;
+    let narrow = ctl(&nodes[0], &["mesh", "nodes"]).stdout;
+    assert!(narrow.lines().count() > 3, "{narrow}");
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    let id = nodes[1].id().await;
+    assert!(!narrow.contains(&id), "{narrow}");
+    for arguments in [["mesh", "nodes", "-o", "wide"], ["mesh", "nodes", "--output", "wide"]] {
+        let wide = ctl(&nodes[0], &arguments).stdout;
+        assert_eq!(wide.lines().count(), 3, "{wide}");
+        assert!(wide.contains(&id) && wide.contains("an-agent-with-a-long-name-11"), "{wide}");
+    }
+    let json = ctl(&nodes[0], &["-o", "json", "mesh", "nodes"]).json();
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 2);
+    assert_eq!(ctl(&nodes[0], &["mesh", "nodes", "-o", "yaml"]).code, 2);
+}
+
+#[test]
+fn completions_and_man_pages_are_written_without_a_daemon() {
+    let ctl = |arguments: &[&str]| {
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_astromeshctl")).args(arguments).output().unwrap();
+        assert!(command.status.success(), "{command:?}");
+        String::from_utf8(command.stdout).unwrap()
+    };
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+        let script = ctl(&["completions", shell]);
+        assert!(script.contains(word) && script.contains("simulate"), "{shell}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().display().to_string();
+    ctl(&["man", "--output", &output]);
+    let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(page("man1/astromeshctl-traces-list.1").contains("\\-\\-last"));
+    assert!(page("man8/astromeshd.8").contains("\\-\\-config"));
+    let count = std::fs::read_dir(directory.path().join("man1")).unwrap().count();
+    assert!(count > commands(&[]).len(), "{count} pages");
+}

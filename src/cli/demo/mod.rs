@@ -30,6 +30,11 @@ use stage::{Stage, time};
 use story::{Load, milliseconds};
 
 const NOTES: &str = "\
+Examples:
+  astromeshctl demo
+  astromeshctl demo --keep
+  astromeshctl demo --real-model --requests 4
+
 Four processes are started on free loopback ports: a gateway, two workers and an inference node.
 They, and the temporary directory with all they write, are gone when the demo ends; Ctrl-C ends it
 at any time. When something goes wrong, the directory with the logs stays. The story needs about

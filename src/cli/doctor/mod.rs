@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const UNHEALTHY: u8 = 1;
 const NO_DAEMON: u8 = 3;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  astromeshctl doctor
+  astromeshctl doctor --json | jq -r '.checks | to_entries[] | select(.value.status != \"ok\").key'";
+
 pub(super) async fn run(global: &Global, output: &Output) -> Result<(), Failure> {
     let asked = Client::new(global, PATIENCE)?.get(&["v1", "system", "doctor"]).await;
     let asked = asked.and_then(|answer| Ok((answer.read::<DoctorReport>()?, answer.text)));

@@ -20,7 +20,13 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A daemon sends at least a comment every 15 s; after three of them are missing it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
+const EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh events
+  astromeshctl mesh events --retry --json >> events.jsonl";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
     /// When the daemon is not there or ends the stream, ask until it is, and go on where it ended
     #[arg(long)]

@@ -26,11 +26,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a node tells its view.
 pub(super) const STATE: [&str; 3] = ["v1", "mesh", "state"];
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh status
+  astromeshctl --url http://10.0.0.5:8000 mesh status";
+
+const NODES_EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh nodes
+  astromeshctl mesh nodes -o wide
+  astromeshctl mesh nodes --json | jq -r '.nodes[] | select(.status == \"dead\").name'";
+
+const LEAVE_EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh leave
+  astromeshctl --url http://10.0.0.5:8000 mesh leave";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show how many members there are, in which state, and who leads
+    #[command(after_help = STATUS_EXAMPLES)]
     Status,
     /// List the members with what they serve and how busy they are
+    #[command(after_help = NODES_EXAMPLES)]
     Nodes,
     /// Say why a member was declared dead, and what else happened to it in the last hour
     Why(why::Args),
@@ -43,6 +61,7 @@ pub(super) enum Command {
     ///
     /// The node tells the others that it goes, so that they stop choosing it at once. Its daemon
     /// keeps running; a restart joins again.
+    #[command(after_help = LEAVE_EXAMPLES)]
     Leave,
     /// Plan a mesh: run your configuration on a virtual clock and measure it
     ///

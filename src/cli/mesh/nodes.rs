@@ -31,6 +31,11 @@ pub(in crate::cli) fn table(state: &MeshState, output: &Output, stream: Stream) 
         ("Load", Fit::Wrap { cells_min: 8 }),
         ("Status", Fit::Whole),
         ("Leader", Fit::Whole),
+        ("Memory", Fit::Wide),
+        ("Limit", Fit::Wide),
+        ("Gossip", Fit::Wide),
+        ("Start", Fit::Wide),
+        ("Id", Fit::Wide),
     ];
     let mut table = output.table(stream, &columns);
     let mut nodes: Vec<&Node> = state.nodes.iter().collect();
@@ -46,6 +51,15 @@ pub(in crate::cli) fn table(state: &MeshState, output: &Output, stream: Stream) 
             output.cell(&load),
             output.toned_cell(stream, &node.status, state_tone(&node.status)),
             if leads { output.toned_cell(stream, "YES", Tone::Strong) } else { output.cell("") },
+            output.cell(&format!("{:.0}%", node.load.memory_percent)),
+            output.cell(&if node.load.limit == 0 {
+                "none".to_owned()
+            } else {
+                node.load.limit.to_string()
+            }),
+            output.cell(node.gossip_address.as_deref().unwrap_or_default()),
+            output.cell(&node.generation.to_string()),
+            output.cell(&node.node_id),
         ]);
     }
     table

@@ -10,7 +10,13 @@ use crate::cli::output::{Fit, Format, Output, Stream, Tone, state_tone};
 /// Changes that are shown; the rest is in the JSON.
 const CHANGES_MAX: usize = 12;
 
+const EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh why worker-1
+  astromeshctl mesh why 0b6f3c1e --json | jq '.verdicts[-1].votes'";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
     /// The member: its name, its id, or the beginning of its id
     node: String,

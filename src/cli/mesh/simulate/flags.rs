@@ -12,7 +12,14 @@ use crate::cli::failure::Failure;
 use crate::cli::seconds;
 use crate::config::{self, Detection};
 
+const EXAMPLES: &str = "\
+Examples:
+  astromeshctl mesh simulate --nodes 100
+  astromeshctl mesh simulate --nodes 100 --loss 5% --kill 3 --runs 20 --seed 42
+  astromeshctl mesh simulate --nodes 9 --partition 30 --config /etc/astromesh --json";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
     /// Nodes of the mesh, 2 to 10000
     #[arg(long, value_name = "N", value_parser = nodes)]
