@@ -16,5 +16,6 @@ mod observe;
 mod partition;
 mod records;
 mod reload;
+mod reloads;
 mod restart;
 mod runs;

@@ -17,7 +17,7 @@ fn agent_path(node: &Node, stem: &str) -> PathBuf {
 }
 
 /// As an editor saves: never half a file.
-fn write(path: &std::path::Path, contents: &str) {
+pub(crate) fn write(path: &std::path::Path, contents: &str) {
     let new = path.with_extension("new");
     fs::write(&new, contents).unwrap();
     fs::rename(new, path).unwrap();
