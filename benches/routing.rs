@@ -1,7 +1,8 @@
 //! How long a choice of a node takes.
 //!
 //! One question each: the least of all candidates, the least of a sample, a session, a choice while
-//! a node is ejected, the last resort, and a snapshot in which one member changed. Sizes are those
+//! a node is ejected, the last resort, how many to compare, also when half of the nodes have told their
+//! load, and a snapshot in which one member changed. Sizes are those
 //! of real meshes. Loads differ, so that ties do not hide the pass over all.
 
 use std::hint::black_box;
@@ -100,6 +101,33 @@ fn refresh(criterion: &mut Criterion) {
     }
 }
 
+/// The same when half of the nodes tell their changes, as they have had work, and half do not: what is
+/// known of the two is of different age, so they are compared apart.
+fn mix(criterion: &mut Criterion) {
+    for size in SIZES {
+        let mut core = core(size);
+        for number in 1..=size / 2 {
+            core.begin(NOW, id(number * 2));
+        }
+        let (mut now, mut renewed) = (NOW, NOW);
+        let name = format!("choice and size of the sample, half told/{size}");
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter(|| {
+                now += Duration::from_millis(5);
+                // They would tell nothing without work.
+                if now > renewed + Duration::from_secs(9) {
+                    renewed = now;
+                    for number in 1..=size / 2 {
+                        core.begin(now, id(number * 2));
+                        core.end(now, id(number * 2));
+                    }
+                }
+                black_box(core.pick(now, &ASK))
+            });
+        });
+    }
+}
+
 /// What one request costs in all.
 fn request(criterion: &mut Criterion) {
     let mut core = core(64);
@@ -158,5 +186,5 @@ fn local(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, choices, refresh, request, snapshots, local);
+criterion_group!(benches, choices, refresh, mix, request, snapshots, local);
 criterion_main!(benches);

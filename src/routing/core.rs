@@ -212,7 +212,7 @@ impl Core {
     ) -> Judgement {
         self.stats.refusals += u64::from(outcome == Outcome::Refused);
         let Some(slot) = self.table.slot(target.id) else { return Judgement::AsBefore };
-        let held = self.table.node(slot).target.as_ref();
+        let held = self.table.node(slot).target();
         if held.is_none_or(|held| held.generation != target.generation) {
             return Judgement::AsBefore;
         }
@@ -309,7 +309,7 @@ impl Core {
             Choice::Remote(slot) => {
                 let node = self.table.node(slot);
                 let is_ejected = self.table.is_out(node, now);
-                let target = node.target.as_ref().expect("a candidate has a place");
+                let target = node.target().expect("a candidate has a place");
                 let place = Place::There(Arc::clone(target));
                 let told = (node.load(), node.inverse_capacity(now), node.age(now));
                 let is_trial = self.table.picked(now, agent, slot);

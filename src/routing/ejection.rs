@@ -62,6 +62,11 @@ impl Health {
         self.phase != Phase::Fine && self.until <= now
     }
 
+    /// It is neither passed over nor to be tried.
+    pub(super) fn is_fine(&self) -> bool {
+        self.phase == Phase::Fine
+    }
+
     /// Nothing failed lately, as far as that still counts.
     pub(super) fn is_well(&self, now: Duration) -> bool {
         self.phase == Phase::Fine && !self.window.has_failures(now)

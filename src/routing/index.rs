@@ -169,7 +169,7 @@ mod tests {
     fn candidates(index: &mut Index, table: &Table, agent: &str) -> Option<Vec<NodeId>> {
         let agent = index.get(agent)?;
         let mut ids: Vec<NodeId> =
-            agent.candidates.iter().map(|slot| table.node(*slot).id).collect();
+            agent.candidates.iter().map(|slot| table.node(*slot).id()).collect();
         ids.sort_unstable();
         Some(ids)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use astromesh_wire::{NodeId, State};
 
 use super::affinity;
-use super::ejection::Health;
+use super::ejection::{Cause, Health};
 use super::local_load::sequence;
 use super::record::LoadRecord;
 use super::target::Target;
@@ -19,29 +19,42 @@ use super::tuning::{
     BEACON_PROMISE, CAPACITY_UNLIMITED, SEQUENCE_AHEAD, SLOW_START, SLOW_START_FLOOR,
 };
 
-/// What is known of one node.
+/// What is known of one node. What each choice reads of it lies together and is small, and the rest
+/// lies elsewhere: a choice among 1,000 nodes reads all of them, and takes as long as memory does.
+/// Moments are in nanoseconds for the same reason.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) id: NodeId,
-    /// `None` when it has gone from the directory.
-    pub(super) target: Option<Arc<Target>>,
+    /// How the questions of the table have met it.
+    pub(super) mark: u64,
     /// For [`affinity`].
     pub(super) hash: u64,
-    pub(super) state: State,
-    pub(super) outstanding: u32,
-    pub(super) others: u32,
-    /// `others`, faded towards the average by its age.
-    pub(super) others_by_now: f32,
-    pub(super) inverse_capacity: f32,
     /// End of its slow start.
-    pub(super) warm_at: Duration,
-    pub(super) record: Option<LoadRecord>,
-    pub(super) heard_at: Duration,
+    warm_at: u64,
+    heard_at: u64,
+    /// Until then it tells its changes, for it had work from here.
+    promised_until: u64,
+    outstanding: u32,
+    others: u32,
+    /// `others`, faded towards the average by its age.
+    others_by_now: f32,
+    inverse_capacity: f32,
+    pub(super) state: State,
+    is_draining: bool,
     /// It has told our share, so it tells its changes, too.
-    pub(super) tells_us: bool,
-    pub(super) begun_at: Option<Duration>,
-    pub(super) health: Health,
-    pub(super) mark: u64,
+    tells_us: bool,
+    /// It has failed, and its health has to be asked.
+    is_doubted: bool,
+    rest: Box<Rest>,
+}
+
+/// What is read of the node that was chosen.
+#[derive(Debug)]
+struct Rest {
+    id: NodeId,
+    /// `None` when it has gone from the directory.
+    target: Option<Arc<Target>>,
+    record: Option<LoadRecord>,
+    health: Health,
 }
 
 /// What a new load record did.
@@ -56,22 +69,88 @@ impl Node {
     /// Nothing is known of it.
     pub(super) fn new(id: NodeId) -> Self {
         Self {
-            id,
-            target: None,
+            mark: 0,
             hash: affinity::hash_of(id),
-            state: State::Left,
+            warm_at: 0,
+            heard_at: 0,
+            promised_until: 0,
             outstanding: 0,
             others: 0,
             others_by_now: 0.0,
             inverse_capacity: inverse_capacity(0),
-            warm_at: Duration::ZERO,
-            record: None,
-            heard_at: Duration::ZERO,
+            state: State::Left,
+            is_draining: false,
             tells_us: false,
-            begun_at: None,
-            health: Health::default(),
-            mark: 0,
+            is_doubted: false,
+            rest: Box::new(Rest { id, target: None, record: None, health: Health::default() }),
         }
+    }
+
+    /// It has a place in the mesh, or another one than before.
+    pub(super) fn place(&mut self, target: Target, state: State) {
+        self.state = state;
+        self.rest.target = Some(Arc::new(target));
+    }
+
+    /// It has gone from the directory.
+    pub(super) fn leave(&mut self) {
+        self.state = State::Left;
+        self.rest.target = None;
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        self.rest.id
+    }
+
+    /// `None` when it has gone from the directory.
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        self.rest.target.as_ref()
+    }
+
+    /// What it said last.
+    pub(super) fn record(&self) -> Option<LoadRecord> {
+        self.rest.record
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.rest.health
+    }
+
+    /// Changes its health.
+    pub(super) fn judge<T>(&mut self, change: impl FnOnce(&mut Health) -> T) -> T {
+        let result = change(&mut self.rest.health);
+        self.is_doubted = !self.rest.health.is_fine();
+        result
+    }
+
+    /// Why to pass it over now.
+    #[inline]
+    pub(super) fn ejected(&self, now: Duration) -> Option<Cause> {
+        if self.is_doubted { self.rest.health.ejected(now) } else { None }
+    }
+
+    /// A request leaves for it.
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.outstanding = self.outstanding.saturating_add(1);
+        self.promised_until = nanoseconds(now + BEACON_PROMISE);
+    }
+
+    /// A request to it is over.
+    pub(super) fn end(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
+
+    /// It is given little at first.
+    pub(super) fn warm_up(&mut self, now: Duration) {
+        self.warm_at = nanoseconds(now + SLOW_START);
+    }
+
+    /// Works out what is thought of others' requests there by now, see
+    /// [`Table::fade`](super::table::Table::fade).
+    pub(super) fn fade(&mut self, now: Duration, per_s: f32, age_s_max: f32, mean_fill: f32) {
+        let kept = 1.0 / (1.0 + per_s * self.age_s(now).min(age_s_max));
+        let mean = mean_fill / self.inverse_capacity;
+        self.others_by_now = mean + (self.others as f32 - mean) * kept;
     }
 
     /// Requests thought to be at the node.
@@ -106,65 +185,69 @@ impl Node {
     /// One over the capacity, which is less during the slow start.
     #[inline]
     pub(super) fn inverse_capacity(&self, now: Duration) -> f32 {
-        if now >= self.warm_at {
+        let left = self.warm_at.saturating_sub(nanoseconds(now));
+        if left == 0 {
             return self.inverse_capacity;
         }
-        let left = (self.warm_at - now).as_secs_f32() / SLOW_START.as_secs_f32();
+        let left = left as f32 * 1e-9 / SLOW_START.as_secs_f32();
         self.inverse_capacity / (1.0 - (1.0 - SLOW_START_FLOOR) * left.min(1.0))
     }
 
     /// Whether the node said that it works on as many requests as it can.
     pub(super) fn is_full(&self) -> bool {
-        self.record.is_some_and(|record| record.limit > 0 && self.load() >= record.limit)
+        let limit = self.rest.record.map_or(0, |record| record.limit);
+        limit > 0 && self.load() >= limit
     }
 
+    /// It has said that it takes nothing new.
+    #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.record.is_some_and(|record| record.is_draining)
+        self.is_draining
     }
 
     /// Since the node was last heard of its load.
     pub(super) fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.heard_at)
+        Duration::from_nanos(nanoseconds(now).saturating_sub(self.heard_at))
     }
 
-    /// The same, as a number and in a few cycles.
+    /// The same, as a number.
+    #[inline]
     pub(super) fn age_s(&self, now: Duration) -> f32 {
-        let seconds = now.as_secs().saturating_sub(self.heard_at.as_secs()) as f32;
-        let nanoseconds = now.subsec_nanos() as f32 - self.heard_at.subsec_nanos() as f32;
-        (seconds + nanoseconds * 1e-9).max(0.0)
+        nanoseconds(now).saturating_sub(self.heard_at) as f32 * 1e-9
     }
 
     /// Whether it sends a beacon when its load changes, so that silence means that nothing has.
     #[inline]
     pub(super) fn tells_changes(&self, now: Duration) -> bool {
-        self.tells_us
-            && self.begun_at.is_some_and(|begun| now.saturating_sub(begun) <= BEACON_PROMISE)
+        self.tells_us && nanoseconds(now) <= self.promised_until
     }
 
     /// The highest sequence that its process can have reached, judged by what it said before.
     pub(super) fn sequence_max(&self, now: Duration) -> Option<u32> {
-        let held = self.record?;
-        let since = now.saturating_sub(self.heard_at).saturating_add(SEQUENCE_AHEAD);
+        let held = self.rest.record?;
+        let since = self.age(now).saturating_add(SEQUENCE_AHEAD);
         Some(held.sequence.saturating_add(sequence(since)))
     }
 
     /// It said how busy it is.
     pub(super) fn hear(&mut self, now: Duration, record: LoadRecord) -> Restart {
-        if self.record.is_some_and(|held| !record.is_newer_than(&held)) {
+        let held = self.rest.record;
+        if held.is_some_and(|held| !record.is_newer_than(&held)) {
             return Restart::No;
         }
-        let is_restarted = self.record.is_some_and(|held| record.boot > held.boot);
+        let is_restarted = held.is_some_and(|held| record.boot > held.boot);
         self.others = record.active.saturating_sub(record.yours.unwrap_or(self.outstanding));
         self.others_by_now = self.others as f32;
         self.inverse_capacity = inverse_capacity(record.limit);
-        self.record = Some(record);
-        self.heard_at = now;
+        self.is_draining = record.is_draining;
+        self.rest.record = Some(record);
+        self.heard_at = nanoseconds(now);
         self.tells_us = record.yours.is_some() || (self.tells_us && !is_restarted);
         if !is_restarted {
             return Restart::No;
         }
-        self.health = Health::default();
-        self.warm_at = now + SLOW_START;
+        self.judge(|health| *health = Health::default());
+        self.warm_up(now);
         Restart::Yes
     }
 }
@@ -172,4 +255,10 @@ impl Node {
 /// One over what a node with this limit counts as.
 pub(super) fn inverse_capacity(limit: u32) -> f32 {
     1.0 / if limit == 0 { CAPACITY_UNLIMITED } else { limit } as f32
+}
+
+/// Enough for 584 years.
+#[inline]
+fn nanoseconds(moment: Duration) -> u64 {
+    moment.as_secs().wrapping_mul(1_000_000_000).wrapping_add(moment.subsec_nanos().into())
 }

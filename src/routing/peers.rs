@@ -26,7 +26,7 @@ impl Peers {
         for peer in peers.iter().filter(|peer| peer.services.contains(&Service::Agents)) {
             let place = Target::of_peer(NOBODY, peer);
             let is_same = |slot: &&Slot| {
-                let target = table.node(**slot).target.as_ref();
+                let target = table.node(**slot).target();
                 !self.slots.contains(slot)
                     && target.is_some_and(|target| target.is_same_place(&place))
             };
@@ -34,12 +34,12 @@ impl Peers {
                 Some(slot) => *slot,
                 None => table.admit(self.next_id()),
             };
-            let id = table.node(slot).id;
+            let id = table.node(slot).id();
             table.place(slot, Target { id, ..place }, State::Alive);
             self.slots.push(slot);
         }
         for slot in before.into_iter().filter(|slot| !self.slots.contains(slot)) {
-            table.dismiss(table.node(slot).id);
+            table.dismiss(table.node(slot).id());
         }
     }
 

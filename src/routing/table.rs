@@ -5,7 +5,6 @@
 //! and to read a clock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use astromesh_wire::{NodeId, State};
@@ -16,7 +15,6 @@ use super::failing::{Failing, NoRoom};
 use super::node::{Node, Restart};
 use super::record::LoadRecord;
 use super::target::Target;
-use super::tuning::SLOW_START;
 
 /// Where an entry lies.
 pub(super) type Slot = u32;
@@ -95,9 +93,7 @@ impl Table {
 
     /// The node has a place in the mesh, or another one than before.
     pub(super) fn place(&mut self, slot: Slot, target: Target, state: State) {
-        let node = self.node_mut(slot);
-        node.state = state;
-        node.target = Some(Arc::new(target));
+        self.node_mut(slot).place(target, state);
     }
 
     /// Membership thinks otherwise of the node.
@@ -107,15 +103,13 @@ impl Table {
 
     /// The node has just joined: it is given little at first.
     pub(super) fn warm_up(&mut self, now: Duration, slot: Slot) {
-        self.node_mut(slot).warm_at = now + SLOW_START;
+        self.node_mut(slot).warm_up(now);
     }
 
     /// The node has gone from the directory.
     pub(super) fn dismiss(&mut self, id: NodeId) {
         if let Some(slot) = self.slot(id) {
-            let node = self.node_mut(slot);
-            node.target = None;
-            node.state = State::Left;
+            self.node_mut(slot).leave();
             self.drop_if_done(slot);
         }
     }
@@ -133,7 +127,7 @@ impl Table {
     /// known is not believed, nor a sequence that it cannot have reached. Whether that was so.
     pub(super) fn hear_of(&mut self, now: Duration, slot: Slot, record: LoadRecord) -> Believed {
         let node = self.node(slot);
-        let (Some(held), Some(sequence_max)) = (node.record, node.sequence_max(now)) else {
+        let (Some(held), Some(sequence_max)) = (node.record(), node.sequence_max(now)) else {
             return Believed::No;
         };
         if held.boot != record.boot {
@@ -147,16 +141,13 @@ impl Table {
     /// A request leaves for the node.
     pub(super) fn begin(&mut self, now: Duration, id: NodeId) {
         let slot = self.admit(id);
-        let node = self.node_mut(slot);
-        node.outstanding = node.outstanding.saturating_add(1);
-        node.begun_at = Some(now);
+        self.node_mut(slot).begin(now);
     }
 
     /// A request to the node is over.
     pub(super) fn end(&mut self, id: NodeId) {
         if let Some(slot) = self.slot(id) {
-            let node = self.node_mut(slot);
-            node.outstanding = node.outstanding.saturating_sub(1);
+            self.node_mut(slot).end();
             self.drop_if_done(slot);
         }
     }
@@ -171,17 +162,14 @@ impl Table {
         age_s_max: f32,
         mean_fill: f32,
     ) {
-        let node = self.node_mut(slot);
-        let kept = 1.0 / (1.0 + fading_per_s * node.age_s(now).min(age_s_max));
-        let mean = mean_fill / node.inverse_capacity;
-        node.others_by_now = mean + (node.others as f32 - mean) * kept;
+        self.node_mut(slot).fade(now, fading_per_s, age_s_max, mean_fill);
     }
 
     /// Changes the health of a node.
     pub(super) fn judge<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Health) -> T) -> T {
         let node = &mut self.nodes[slot as usize];
-        let result = change(&mut node.health);
-        self.ejected_until = self.ejected_until.max(node.health.until());
+        let result = node.judge(change);
+        self.ejected_until = self.ejected_until.max(node.health().until());
         result
     }
 
@@ -209,7 +197,8 @@ impl Table {
 
     /// A request for an agent goes to this node. Tells whether it is a trial.
     pub(super) fn picked(&mut self, now: Duration, agent: &str, slot: Slot) -> bool {
-        let is_trial = self.node(slot).health.is_due(now) || self.failing.is_due(now, agent, slot);
+        let is_trial =
+            self.node(slot).health().is_due(now) || self.failing.is_due(now, agent, slot);
         self.judge(slot, |health| health.picked(now));
         self.failing.picked(now, agent, slot);
         self.ejected_until = self.ejected_until.max(self.failing.until(agent, slot));
@@ -251,7 +240,7 @@ impl Table {
 
     /// Whether a node is passed over now, for all agents or for that of the question.
     pub(super) fn is_out(&self, node: &Node, now: Duration) -> bool {
-        node.health.ejected(now).is_some() || self.marks(node) & FAILING > 0
+        node.ejected(now).is_some() || self.marks(node) & FAILING > 0
     }
 
     /// How good a node is for the question.
@@ -261,7 +250,7 @@ impl Table {
             return Tier::Draining;
         }
         let is_failing = || self.marks(node) & FAILING > 0;
-        let is_out = match (node.health.ejected(now), mood) {
+        let is_out = match (node.ejected(now), mood) {
             (Some(Cause::Unreachable), _) | (Some(Cause::Failing), Mood::Calm) => true,
             (None, Mood::Calm) => is_failing(),
             (Some(Cause::Failing) | None, Mood::Panic) => false,
@@ -291,7 +280,7 @@ impl Table {
     /// Nodes that are passed over now, for all agents or for some.
     pub(super) fn ejected(&self, now: Duration) -> usize {
         let slots = self.slots.values().copied();
-        let nodes = slots.filter(|slot| self.node(*slot).health.ejected(now).is_some());
+        let nodes = slots.filter(|slot| self.node(*slot).ejected(now).is_some());
         let mut slots: Vec<Slot> = nodes.chain(self.failing.all_ejected(now)).collect();
         slots.sort_unstable();
         slots.dedup();
@@ -314,8 +303,8 @@ impl Table {
 
     fn drop_if_done(&mut self, slot: Slot) {
         let node = self.node(slot);
-        if node.target.is_none() && node.outstanding == 0 {
-            let id = node.id;
+        if node.target().is_none() && node.outstanding() == 0 {
+            let id = node.id();
             self.slots.remove(&id);
             self.failing.forget(slot);
             self.free.push(slot);
