@@ -19,8 +19,8 @@
 //! * [`live`]: what of all this a reload replaces; `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
 //!
-//! With several threads a connection may be served by any of them, and all count in the same cells
-//! and write the same access log: right, but the threads share their cache lines.
+//! With several threads a connection may be served by any of them. All count in the same cells, write
+//! to the same log and ask the same core; `docs/routing-bench.md` says what that costs.
 //!
 //! Refuses to know a route beyond those of agents, to read bodies, and to choose by itself:
 //! [`crate::routing`] does.

@@ -59,7 +59,7 @@ impl Fields for Line<'_> {
     }
 }
 
-/// Where lines are handed in; clones share buffers.
+/// Where lines are handed in.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     pipes: Vec<Pipe>,
@@ -70,13 +70,7 @@ impl AccessLog {
         Self { pipes }
     }
 
-    /// The same log, for one more thread that serves requests.
-    #[must_use]
-    pub fn for_worker(&self) -> Self {
-        Self { pipes: self.pipes.iter().map(Pipe::for_worker).collect() }
-    }
-
-    /// Hands a line in. Waits for nothing but other threads that share the buffer.
+    /// Hands a line in. Waits for nothing but others that do.
     pub fn write(&self, line: &Line<'_>) {
         let entry = Entry {
             level: Level::INFO,

@@ -24,8 +24,8 @@ impl<const N: usize> Counts<N> {
         self.0[index].fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().map(|cell| cell.load(Ordering::Relaxed))
+    pub(super) fn values(&self) -> [u64; N] {
+        self.0.each_ref().map(|cell| cell.load(Ordering::Relaxed))
     }
 }
 
@@ -81,13 +81,13 @@ impl Histogram {
         }
     }
 
-    pub(super) fn add_to(&self, total: &mut Distribution) {
-        for (sum, cell) in total.cells.iter_mut().zip(&self.cells) {
-            *sum += cell.load(Ordering::Relaxed);
+    pub(super) fn values(&self) -> Distribution {
+        Distribution {
+            cells: self.cells.each_ref().map(|cell| cell.load(Ordering::Relaxed)),
+            sum_ns: self.sum_ns.load(Ordering::Relaxed),
+            min_ns: self.min_ns.load(Ordering::Relaxed),
+            max_ns: self.max_ns.load(Ordering::Relaxed),
         }
-        total.sum_ns = total.sum_ns.wrapping_add(self.sum_ns.load(Ordering::Relaxed));
-        total.min_ns = total.min_ns.min(self.min_ns.load(Ordering::Relaxed));
-        total.max_ns = total.max_ns.max(self.max_ns.load(Ordering::Relaxed));
     }
 }
 
@@ -102,14 +102,12 @@ mod tests {
         for ns in [0, 10, 11, 160, 161] {
             histogram.observe(&bounds, Duration::from_nanos(ns));
         }
-        let mut total = Distribution::default();
-        histogram.add_to(&mut total);
         let mut expected =
             Distribution { sum_ns: 342, min_ns: 0, max_ns: 161, ..Distribution::default() };
         expected.cells[0] = 2;
         expected.cells[1] = 1;
         expected.cells[15] = 1;
         expected.cells[16] = 1;
-        assert_eq!(total, expected);
+        assert_eq!(histogram.values(), expected);
     }
 }

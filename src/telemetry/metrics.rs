@@ -2,17 +2,14 @@
 //!
 //! Owns the declarations ([`ALL`]) and the numbers. A request costs some dozen increments of
 //! atomics, each resolved when this was compiled; nothing here locks, allocates or reads a clock
-//! while a request waits. A thread can take [`Metrics::for_worker`], so that threads do not fight
-//! for cache lines, and a page shows the sums; those of the daemon share one, since a connection may
-//! move from one to another. Levels that somebody else knows
-//! anyway, such as the number of members, are not kept here but given when a page is asked for,
+//! while a request waits. All threads count in the same cells. Levels that somebody else knows anyway, such as the number of members, are not kept here but given when a page is asked for,
 //! see [`Readings`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::cells::{BOUNDS, Counts, Distribution, Histogram};
+use super::cells::{BOUNDS, Counts, Histogram};
 use super::labels::{
     Arrival, Connect, Deadline, Direction, EjectionCause, InFlight, Keyed, Label, Limit, LineFate,
     LoadSource, LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause,
@@ -223,12 +220,9 @@ families! {
         "Open file descriptors.";
 }
 
-/// Workers that count apart; more than that share.
-const SHARDS_MAX: usize = 64;
-
-/// The numbers of one thread.
+/// All numbers.
 #[derive(Debug, Default)]
-struct Shard {
+struct Cells {
     requests: Counts<{ REQUESTS.combinations() }>,
     request_duration: [Histogram; REQUEST_DURATION.combinations()],
     first_byte: [Histogram; 1],
@@ -258,13 +252,7 @@ struct Shard {
 /// The counters of a node; clones count in the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    shard: Arc<Shard>,
-    all: Arc<All>,
-}
-
-#[derive(Debug)]
-struct All {
-    shards: Mutex<Vec<Arc<Shard>>>,
+    cells: Arc<Cells>,
     started: SystemTime,
 }
 
@@ -296,13 +284,13 @@ pub struct Ended {
 /// Counts down again when dropped.
 #[derive(Debug)]
 pub struct OpenConnection {
-    shard: Arc<Shard>,
-    level: fn(&Shard) -> &AtomicI64,
+    cells: Arc<Cells>,
+    level: fn(&Cells) -> &AtomicI64,
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        (self.level)(&self.shard).fetch_sub(1, Ordering::Relaxed);
+        (self.level)(&self.cells).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -342,146 +330,132 @@ pub struct Gossip {
 impl Default for Metrics {
     /// Made when the process starts: that is what the page calls its start.
     fn default() -> Self {
-        let shard = Arc::<Shard>::default();
-        let shards = Mutex::new(vec![Arc::clone(&shard)]);
-        Self { shard, all: Arc::new(All { shards, started: SystemTime::now() }) }
+        Self { cells: Arc::default(), started: SystemTime::now() }
     }
 }
 
 impl Metrics {
-    /// The same metrics, for one more thread that serves requests.
-    #[must_use]
-    pub fn for_worker(&self) -> Self {
-        let mut shards = self.all.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut shard = Arc::clone(&self.shard);
-        if shards.len() < SHARDS_MAX {
-            shard = Arc::default();
-            shards.push(Arc::clone(&shard));
-        }
-        Self { shard, all: Arc::clone(&self.all) }
-    }
-
     /// A request ended. Once for each, refused and malformed ones included.
     pub fn ended(&self, ended: &Ended) {
-        let shard = &*self.shard;
+        let cells = &*self.cells;
         let index = (ended.class.index() * Arrival::ALL.len() + ended.from.index())
             * Outcome::ALL.len()
             + ended.outcome.index();
-        shard.requests.add(index, 1);
-        shard.request_duration[ended.class.index()].observe(ANSWER_NS, ended.duration);
+        cells.requests.add(index, 1);
+        cells.request_duration[ended.class.index()].observe(ANSWER_NS, ended.duration);
         if let Some(first_byte) = ended.first_byte {
-            shard.first_byte[0].observe(ANSWER_NS, first_byte);
+            cells.first_byte[0].observe(ANSWER_NS, first_byte);
         }
         if let Some((place, added)) = ended.added {
-            shard.added_latency[place.index()].observe(ADDED_NS, added);
+            cells.added_latency[place.index()].observe(ADDED_NS, added);
         }
-        shard.transferred.add(Direction::In.index(), ended.bytes_in);
-        shard.transferred.add(Direction::Out.index(), ended.bytes_out);
+        cells.transferred.add(Direction::In.index(), ended.bytes_in);
+        cells.transferred.add(Direction::Out.index(), ended.bytes_out);
     }
 
     /// A node was chosen. Once for each attempt.
     pub fn picked(&self, place: Place, reason: PickReason) {
-        self.shard.picks.add(place.index() * PickReason::ALL.len() + reason.index(), 1);
+        self.cells.picks.add(place.index() * PickReason::ALL.len() + reason.index(), 1);
     }
 
     /// A request goes to another node; [`Self::ask_ended`] must follow.
     pub fn ask_began(&self) {
-        self.shard.asks.add(0, 1);
+        self.cells.asks.add(0, 1);
     }
 
     /// A request to another node is over.
     pub fn ask_ended(&self) {
-        self.shard.asks.add(1, 1);
+        self.cells.asks.add(1, 1);
     }
 
     /// A request waited for a slot, and got it or not.
     pub fn queued(&self, wait: Duration) {
-        self.shard.queue_wait[0].observe(ANSWER_NS, wait);
+        self.cells.queue_wait[0].observe(ANSWER_NS, wait);
     }
 
     /// This node refused a request, or met a refusal.
     pub fn refused(&self, side: Side, kind: Refusal) {
-        self.shard.refusals.add(side.index() * Refusal::ALL.len() + kind.index(), 1);
+        self.cells.refusals.add(side.index() * Refusal::ALL.len() + kind.index(), 1);
     }
 
     /// A request is tried again.
     pub fn retried(&self, cause: RetryCause) {
-        self.shard.retries.add(cause.index(), 1);
+        self.cells.retries.add(cause.index(), 1);
     }
 
     /// A request failed and is not tried again.
     pub fn retry_denied(&self, cause: RetryDenial) {
-        self.shard.retries_denied.add(cause.index(), 1);
+        self.cells.retries_denied.add(cause.index(), 1);
     }
 
     /// A node is passed over from now on.
     pub fn ejected(&self, cause: EjectionCause) {
-        self.shard.ejections.add(cause.index(), 1);
+        self.cells.ejections.add(cause.index(), 1);
     }
 
     /// A connection of a client was accepted; it counts as open until the guard is dropped.
     #[must_use]
     pub fn client_connected(&self) -> OpenConnection {
-        self.shard.accepted.add(0, 1);
-        self.open(|shard| &shard.client_connections)
+        self.cells.accepted.add(0, 1);
+        self.open(|cells| &cells.client_connections)
     }
 
     /// A connection to another node was made; it counts as open until the guard is dropped.
     #[must_use]
     pub fn upstream_connected(&self) -> OpenConnection {
-        self.shard.connects.add(Connect::Opened.index(), 1);
-        self.open(|shard| &shard.upstream_connections)
+        self.cells.connects.add(Connect::Opened.index(), 1);
+        self.open(|cells| &cells.upstream_connections)
     }
 
     /// A connection to another node could not be made.
     pub fn upstream_failed(&self) {
-        self.shard.connects.add(Connect::Failed.index(), 1);
+        self.cells.connects.add(Connect::Failed.index(), 1);
     }
 
     /// A connection to another node became idle; [`Self::upstream_reused`] or
     /// [`Self::upstream_expired`] must follow.
     pub fn upstream_parked(&self) {
-        self.shard.parked.add(0, 1);
+        self.cells.parked.add(0, 1);
     }
 
     /// An idle connection carries a request again.
     pub fn upstream_reused(&self) {
-        self.shard.connects.add(Connect::Reused.index(), 1);
+        self.cells.connects.add(Connect::Reused.index(), 1);
     }
 
     /// An idle connection was closed, by whichever end.
     pub fn upstream_expired(&self) {
-        self.shard.parked.add(1, 1);
+        self.cells.parked.add(1, 1);
     }
 
     /// A client went away.
     pub fn canceled(&self, phase: Phase) {
-        self.shard.cancellations.add(phase.index(), 1);
+        self.cells.cancellations.add(phase.index(), 1);
     }
 
     /// A time limit was reached.
     pub fn timed_out(&self, deadline: Deadline) {
-        self.shard.deadlines.add(deadline.index(), 1);
+        self.cells.deadlines.add(deadline.index(), 1);
     }
 
     /// A bound was reached.
     pub fn limited(&self, limit: Limit) {
-        self.shard.limits.add(limit.index(), 1);
+        self.cells.limits.add(limit.index(), 1);
     }
 
     /// What became of a request with an idempotency key.
     pub fn keyed(&self, result: Keyed) {
-        self.shard.idempotency.add(result.index(), 1);
+        self.cells.idempotency.add(result.index(), 1);
     }
 
     /// So many news of how busy other nodes are.
     pub fn heard(&self, source: LoadSource, count: u64) {
-        self.shard.load_records.add(source.index(), count);
+        self.cells.load_records.add(source.index(), count);
     }
 
-    fn open(&self, level: fn(&Shard) -> &AtomicI64) -> OpenConnection {
-        level(&self.shard).fetch_add(1, Ordering::Relaxed);
-        OpenConnection { shard: Arc::clone(&self.shard), level }
+    fn open(&self, level: fn(&Cells) -> &AtomicI64) -> OpenConnection {
+        level(&self.cells).fetch_add(1, Ordering::Relaxed);
+        OpenConnection { cells: Arc::clone(&self.cells), level }
     }
 
     /// Everything as `OpenMetrics` text, of the type [`page::CONTENT_TYPE`].
@@ -497,83 +471,60 @@ impl Metrics {
     }
 
     fn values(&self, readings: Readings) -> Vec<(Family, Values)> {
-        let shards = self.all.shards.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        values(&Total(&shards), self.all.started, readings)
+        values(&self.cells, self.started, readings)
     }
 }
 
-/// The sums over all shards.
-struct Total<'a>(&'a [Arc<Shard>]);
+/// A level; a guard may be dropped by another thread than the one that made it, never before it.
+fn level(level: &AtomicI64) -> u64 {
+    u64::try_from(level.load(Ordering::Relaxed)).unwrap_or(0)
+}
 
-impl Total<'_> {
-    fn counts<const N: usize>(&self, counts: fn(&Shard) -> &Counts<N>) -> [u64; N] {
-        let mut sums = [0; N];
-        for shard in self.0 {
-            for (sum, value) in sums.iter_mut().zip(counts(shard).values()) {
-                *sum += value;
-            }
-        }
-        sums
-    }
-
-    fn level(&self, level: fn(&Shard) -> &AtomicI64) -> u64 {
-        // A guard may be dropped by another thread than the one that made it, never before it.
-        let sum: i64 = self.0.iter().map(|shard| level(shard).load(Ordering::Relaxed)).sum();
-        u64::try_from(sum).unwrap_or(0)
-    }
-
-    fn histograms<const N: usize>(&self, histograms: fn(&Shard) -> &[Histogram; N]) -> Values {
-        let mut totals = [Distribution::default(); N];
-        for shard in self.0 {
-            for (total, histogram) in totals.iter_mut().zip(histograms(shard)) {
-                histogram.add_to(total);
-            }
-        }
-        Values::Distributions(totals.to_vec())
-    }
+fn distributions<const N: usize>(histograms: &[Histogram; N]) -> Values {
+    Values::Distributions(histograms.iter().map(Histogram::values).collect())
 }
 
 /// Each family with its values, in the order of [`ALL`].
-fn values(total: &Total<'_>, started: SystemTime, readings: Readings) -> Vec<(Family, Values)> {
+fn values(cells: &Cells, started: SystemTime, readings: Readings) -> Vec<(Family, Values)> {
     fn counts<const N: usize>(values: [u64; N]) -> Values {
         Values::Counts(values.to_vec())
     }
-    let [asks_begun, asks_ended] = total.counts(|shard| &shard.asks);
-    let connects = total.counts(|shard| &shard.connects);
-    let [parked, expired] = total.counts(|shard| &shard.parked);
+    let [asks_begun, asks_ended] = cells.asks.values();
+    let connects = cells.connects.values();
+    let [parked, expired] = cells.parked.values();
     let idle = parked.saturating_sub(expired).saturating_sub(connects[Connect::Reused.index()]);
-    let busy = total.level(|shard| &shard.upstream_connections).saturating_sub(idle);
+    let busy = level(&cells.upstream_connections).saturating_sub(idle);
     let in_flight = [readings.running, asks_begun.saturating_sub(asks_ended), readings.queued];
-    let mut limits = total.counts(|shard| &shard.limits);
+    let mut limits = cells.limits.values();
     for (limit, count) in
         [Limit::ResultBytes, Limit::ResultsBytes].into_iter().zip(readings.results)
     {
         limits[limit.index()] = count;
     }
-    let client_connections = total.level(|shard| &shard.client_connections);
+    let client_connections = level(&cells.client_connections);
     let mut values = vec![
-        (REQUESTS, counts(total.counts(|shard| &shard.requests))),
-        (REQUEST_DURATION, total.histograms(|shard| &shard.request_duration)),
-        (FIRST_BYTE, total.histograms(|shard| &shard.first_byte)),
-        (ADDED_LATENCY, total.histograms(|shard| &shard.added_latency)),
-        (QUEUE_WAIT, total.histograms(|shard| &shard.queue_wait)),
+        (REQUESTS, counts(cells.requests.values())),
+        (REQUEST_DURATION, distributions(&cells.request_duration)),
+        (FIRST_BYTE, distributions(&cells.first_byte)),
+        (ADDED_LATENCY, distributions(&cells.added_latency)),
+        (QUEUE_WAIT, distributions(&cells.queue_wait)),
         (REQUESTS_IN_FLIGHT, counts(in_flight)),
-        (PICKS, counts(total.counts(|shard| &shard.picks))),
-        (REFUSALS, counts(total.counts(|shard| &shard.refusals))),
-        (RETRIES, counts(total.counts(|shard| &shard.retries))),
-        (RETRIES_DENIED, counts(total.counts(|shard| &shard.retries_denied))),
-        (EJECTIONS, counts(total.counts(|shard| &shard.ejections))),
+        (PICKS, counts(cells.picks.values())),
+        (REFUSALS, counts(cells.refusals.values())),
+        (RETRIES, counts(cells.retries.values())),
+        (RETRIES_DENIED, counts(cells.retries_denied.values())),
+        (EJECTIONS, counts(cells.ejections.values())),
         (EJECTED_NODES, counts([readings.ejected])),
         (CLIENT_CONNECTIONS, counts([client_connections])),
-        (CLIENT_CONNECTIONS_ACCEPTED, counts(total.counts(|shard| &shard.accepted))),
+        (CLIENT_CONNECTIONS_ACCEPTED, counts(cells.accepted.values())),
         (UPSTREAM_CONNECTIONS, counts([busy, idle])),
         (UPSTREAM_CONNECTS, counts(connects)),
-        (CLIENT_CANCELLATIONS, counts(total.counts(|shard| &shard.cancellations))),
-        (DEADLINES, counts(total.counts(|shard| &shard.deadlines))),
+        (CLIENT_CANCELLATIONS, counts(cells.cancellations.values())),
+        (DEADLINES, counts(cells.deadlines.values())),
         (LIMITS, counts(limits)),
-        (TRANSFERRED, counts(total.counts(|shard| &shard.transferred))),
-        (IDEMPOTENCY, counts(total.counts(|shard| &shard.idempotency))),
-        (LOAD_RECORDS, counts(total.counts(|shard| &shard.load_records))),
+        (TRANSFERRED, counts(cells.transferred.values())),
+        (IDEMPOTENCY, counts(cells.idempotency.values())),
+        (LOAD_RECORDS, counts(cells.load_records.values())),
         (MEMBERS, counts(readings.members)),
     ];
     if let Some(Gossip { events, levels }) = readings.gossip {

@@ -106,7 +106,7 @@ async fn requests_are_counted_by_what_where_from_and_how_they_ended() {
     let added = Some((Place::There, Duration::from_micros(41)));
     let from = Arrival::Node;
     let first_byte = Some(Duration::from_millis(7));
-    metrics.for_worker().ended(&Ended { from, first_byte, added, ..RUN });
+    metrics.ended(&Ended { from, first_byte, added, ..RUN });
     metrics.ended(&Ended { class: RouteClass::Malformed, outcome: Outcome::of_status(400), ..RUN });
     let page = page(&node_with(&metrics).await).await;
     let counted = counted(&page);
@@ -167,7 +167,7 @@ async fn each_method_counts_in_one_place() {
 #[tokio::test]
 async fn levels_fall_again() {
     let metrics = Metrics::default();
-    let worker = metrics.for_worker();
+    let worker = metrics.clone();
     let node = node_with(&metrics).await;
     let client = metrics.client_connected();
     let one = worker.upstream_connected();

@@ -1,8 +1,8 @@
 //! The way of lines to a stream, on which nobody waits.
 //!
-//! Whoever has a line appends it to a buffer; a thread of this module writes the buffers to the
-//! stream. So a stream that is slow or stuck delays nothing: when a buffer is full, lines are
-//! dropped and counted. Threads that write a line for each request have buffers of their own.
+//! Whoever has a line appends it to a buffer; a thread of this module writes the buffer to the
+//! stream. So a stream that is slow or stuck delays nothing: when the buffer is full, lines are
+//! dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +18,6 @@ use super::shape::{Clock, Shape};
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 /// At this fill the writer is woken before its time.
 const BUFFER_BYTES_HIGH: usize = 512 << 10;
-/// Threads with a buffer of their own; more than that share.
-const BUFFERS_MAX: usize = 64;
 /// Time between two writes while lines keep coming.
 const WRITE_INTERVAL: Duration = Duration::from_millis(50);
 /// Looks in a row that find no line before the writer sleeps until there is one, 10 s: to be woken is
@@ -52,7 +50,6 @@ impl<W: Write + Send + 'static> Output for Stream<W> {
 #[derive(Debug, Clone)]
 pub(in crate::telemetry) struct Pipe {
     shape: Shape,
-    buffer: Arc<Mutex<Buffer>>,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +63,7 @@ pub(in crate::telemetry) struct Writer {
 
 #[derive(Debug, Default)]
 struct Shared {
-    buffers: Mutex<Buffers>,
+    buffer: Mutex<Buffer>,
     /// The writer waits for a line, not for a moment.
     is_asleep: AtomicBool,
     is_stopping: AtomicBool,
@@ -74,15 +71,8 @@ struct Shared {
     writer: OnceLock<Thread>,
     written: AtomicU64,
     dropped: AtomicU64,
-    /// Looks of the writer into all buffers.
+    /// Looks of the writer into the buffer.
     rounds: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Buffers {
-    list: Vec<Arc<Mutex<Buffer>>>,
-    /// The writer has ended.
-    is_closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,8 +94,7 @@ pub(in crate::telemetry) fn start(
     shape: Shape,
     output: impl Output,
 ) -> io::Result<Writer> {
-    let pipe = Pipe { shape, buffer: Arc::default(), shared: Arc::default() };
-    lock(&pipe.shared.buffers).list.push(Arc::clone(&pipe.buffer));
+    let pipe = Pipe { shape, shared: Arc::default() };
     let (end, ended) = mpsc::channel();
     let shared = Arc::clone(&pipe.shared);
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -134,25 +123,13 @@ impl Drop for Writer {
 }
 
 impl Pipe {
-    /// The same way, for one more thread that has many lines.
-    pub(in crate::telemetry) fn for_worker(&self) -> Self {
-        let mut buffers = lock(&self.shared.buffers);
-        let mut buffer = Arc::clone(&self.buffer);
-        if buffers.list.len() < BUFFERS_MAX {
-            let is_closed = buffers.is_closed;
-            buffer = Arc::new(Mutex::new(Buffer { is_closed, ..Buffer::default() }));
-            buffers.list.push(Arc::clone(&buffer));
-        }
-        Self { buffer, ..self.clone() }
-    }
-
-    /// Hands a line in. Waits for nothing but other threads that share the buffer.
+    /// Hands a line in. Waits for nothing but others that do.
     pub(in crate::telemetry) fn write<F: Fields + ?Sized>(
         &self,
         now: SystemTime,
         entry: &Entry<'_, F>,
     ) {
-        let mut buffer = lock(&self.buffer);
+        let mut buffer = lock(&self.shared.buffer);
         let before = buffer.text.len();
         if buffer.is_closed || before >= BUFFER_BYTES_MAX {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +142,7 @@ impl Pipe {
         let after = text.len();
         drop(buffer);
         let is_high = before < BUFFER_BYTES_HIGH && after >= BUFFER_BYTES_HIGH;
-        // The writer looks into all buffers between saying that it sleeps and sleeping, so it has
+        // The writer looks into the buffer between saying that it sleeps and sleeping, so it has
         // either seen this line, or this thread now sees that it sleeps.
         let sleeps = || self.shared.is_asleep.load(Ordering::Relaxed);
         if is_high || (sleeps() && self.shared.is_asleep.swap(false, Ordering::Relaxed)) {
@@ -223,23 +200,14 @@ fn run(shared: &Shared, mut output: impl Output) {
         if shared.is_reopening.swap(false, Ordering::Relaxed) {
             output.reopen();
         }
-        let buffers = {
-            let mut buffers = lock(&shared.buffers);
-            buffers.is_closed = is_stopping;
-            buffers.list.clone()
+        let lines = {
+            let mut buffer = lock(&shared.buffer);
+            buffer.is_closed = is_stopping;
+            std::mem::swap(&mut buffer.text, &mut spare);
+            std::mem::take(&mut buffer.lines)
         };
-        let mut is_idle = true;
-        for buffer in &buffers {
-            let lines = {
-                let mut buffer = lock(buffer);
-                buffer.is_closed = is_stopping;
-                if buffer.lines == 0 {
-                    continue;
-                }
-                std::mem::swap(&mut buffer.text, &mut spare);
-                std::mem::take(&mut buffer.lines)
-            };
-            is_idle = false;
+        let is_idle = lines == 0;
+        if !is_idle {
             let lost = output.write(&spare, lines);
             shared.written.fetch_add(lines.saturating_sub(lost), Ordering::Relaxed);
             shared.dropped.fetch_add(lost, Ordering::Relaxed);
@@ -305,7 +273,7 @@ pub(in crate::telemetry) mod tests {
         let pipe = writer.pipe();
         thread::scope(|scope| {
             for _ in 0..3 {
-                let pipe = pipe.for_worker();
+                let pipe = pipe.clone();
                 scope.spawn(move || (0..1000).for_each(|_| write(&pipe)));
             }
         });
@@ -315,7 +283,7 @@ pub(in crate::telemetry) mod tests {
         assert!(text.lines().all(|line| line.ends_with("Z  INFO access: end")));
         assert_eq!(pipe.lines(), [3000, 0]);
         write(&pipe);
-        write(&pipe.for_worker());
+        write(&pipe);
         assert_eq!(pipe.lines(), [3000, 2], "nobody writes these any more");
     }
 
@@ -325,7 +293,7 @@ pub(in crate::telemetry) mod tests {
         let writer = start("log-test", TEXT, Stream(stream.clone())).unwrap();
         let pipe = writer.pipe();
         for count in 1..=20 {
-            write(&pipe.for_worker());
+            write(&pipe);
             pipe.flush();
             assert_eq!(stream.text().lines().count(), count);
         }
