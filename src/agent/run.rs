@@ -120,7 +120,14 @@ impl Agent {
                 Err(error) => {
                     let code = ("error_code", Value::from(error.code.as_str()));
                     recorder.end(span, Outcome::Failed, [code]);
-                    tracing::debug!(agent = %self.name, error = %error, "model call failed");
+                    // The code only: the message may repeat what the provider says, and that what
+                    // it was asked, or the key.
+                    tracing::debug!(
+                        agent = %self.name,
+                        model = model.name(),
+                        error.code = error.code.as_str(),
+                        "model call failed"
+                    );
                     errors.push(error);
                 }
             }

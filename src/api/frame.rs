@@ -1,9 +1,7 @@
-//! What happens around each request: its id, the body of an error, panics, the log line.
+//! What happens around each request: its id, the body of an error, panics.
 //!
 //! The id comes from the client or is made here; it is in the answer, in each error, in the log and
 //! in the request when that is forwarded.
-
-use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -45,23 +43,13 @@ impl RequestId {
     }
 }
 
-/// Gives the request its id and the answer the same, and writes the log line. Outermost.
+/// Gives the request its id and the answer the same. Outermost.
 pub async fn identify(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
     let id = RequestId::of(request.headers());
     // In the headers too, from where it travels with a forwarded request.
     request.headers_mut().insert(REQUEST_ID, id.0.clone());
     request.extensions_mut().insert(id.clone());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
-    tracing::debug!(
-        request.id = id.as_str(),
-        http.method = %method,
-        http.path = path,
-        http.status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_secs_f64() * 1000.0,
-        "request answered"
-    );
     response.headers_mut().insert(REQUEST_ID, id.0);
     response
 }

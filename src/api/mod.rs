@@ -8,7 +8,7 @@
 //!   [`system`] and [`tools`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
-//! * [`frame`]: what happens around each request: its id, panics, the log line
+//! * [`frame`]: what happens around each request: its id, panics
 //! * [`server`]: the routes at the end of a pipe
 //! * [`types`]: the JSON, shared with the command line
 

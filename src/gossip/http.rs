@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 use url::Url;
 
 use super::{Handle, Request, json};
@@ -113,7 +113,7 @@ pub(super) fn claims(nodes: &[crate::api::types::Node]) -> Vec<Claim> {
     let claim = |node| match json::claim(node) {
         Ok(claim) => Some(claim),
         Err(error) => {
-            warn!(node.id = %node.node_id, %error, "ignoring a node in another node's view");
+            debug!(node.id = %node.node_id, %error, "ignoring a node in another node's view");
             None
         }
     };

@@ -13,7 +13,7 @@ use astromesh_wire::{Agents, ClusterTag, LoadRecord, Metadata, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use super::address::Observation;
 use super::beacons::Beacons;
@@ -240,7 +240,7 @@ impl Gossip {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    debug!(%error, "receiving a datagram failed");
+                    trace!(%error, "receiving a datagram failed");
                     break;
                 }
             }
@@ -253,7 +253,7 @@ impl Gossip {
             // A full send buffer or an unreachable network is loss; the protocol bears loss.
             if let Err(error) = self.socket.try_send_to(&self.buffer, to) {
                 self.send_errors += 1;
-                debug!(%error, %to, "sending a datagram failed");
+                trace!(%error, %to, "sending a datagram failed");
             }
         }
         while let Some(event) = self.engine.poll_event() {
@@ -443,7 +443,7 @@ impl Gossip {
             Event::Member { id, change } => self.heed_change(id, change),
             Event::Leader { id, term } => {
                 match id {
-                    Some(id) => info!(leader.id = %id, term, "leader"),
+                    Some(id) => info!(leader.id = %id, term, "the mesh has a leader"),
                     None => info!(term, "no leader: this node has left"),
                 }
                 self.journal.led(self.clock.now(), &self.view, id, term);
@@ -458,7 +458,7 @@ impl Gossip {
             }
             Event::OwnIdSeen(from) => self.warn_own_id(from),
             Event::Verdict(ref verdict) => {
-                debug!(?verdict, "verdict");
+                debug!(?verdict, "a verdict on a member");
                 self.journal.declared(self.clock.now(), &self.view, verdict);
             }
             Event::Beacon { id, record } => self.setup.heard.tell(id, record),

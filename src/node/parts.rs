@@ -364,7 +364,7 @@ async fn setup(
 ) -> anyhow::Result<Setup> {
     let mesh = &config.mesh;
     let (address, http_port) = advertised(mesh, bind, http).await?;
-    info!(address = %address.socket, cluster = %mesh.cluster, "gossip");
+    info!(address = %address.socket, cluster = %mesh.cluster, "gossip begins");
     Ok(Setup {
         identity,
         name: mesh.node_name.clone(),

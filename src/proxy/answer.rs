@@ -92,7 +92,7 @@ impl Dispatch<'_> {
                     let reset = Some(Duration::ZERO);
                     if let Err(error) = SockRef::from(&*self.lane.client.stream()).set_linger(reset)
                     {
-                        tracing::debug!(%error, "no reset");
+                        tracing::debug!(%error, "a broken answer cannot end in a reset");
                     }
                 }
                 return (After::Gone, false);

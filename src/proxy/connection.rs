@@ -64,7 +64,7 @@ pub(super) async fn serve(
         let head = match next(&proxy, &mut lane, stopping.as_mut()).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
-                tracing::debug!(error = %bad, client.address = %ends.peer, "no request");
+                tracing::debug!(error = %bad, client.address = %ends.peer, "what came is no request");
                 refuse(&mut lane, bad);
                 malformed(&proxy, &lane, bad);
                 return flush_and_linger(&mut lane).await;

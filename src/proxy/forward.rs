@@ -57,7 +57,11 @@ impl Dispatch<'_> {
                 // It had closed in the meantime; the node itself may be well.
                 Err(Fault::NotSent) if is_pooled => self.lane.down.clear(),
                 Err(fault) => {
-                    tracing::debug!(node.name = &*target.name, ?fault, "no answer");
+                    tracing::debug!(
+                        node.name = &*target.name,
+                        ?fault,
+                        "no answer from another node"
+                    );
                     self.lane.down.clear();
                     self.lane.request.clear();
                     return self.has_failed(target, fault);
@@ -102,7 +106,7 @@ impl Dispatch<'_> {
         match unless_gone(&mut self.lane.client, done, connecting).await {
             Some(Ok(stream)) => Ok(stream),
             Some(Err(error)) => {
-                tracing::debug!(node.address = authority, %error, "no connection");
+                tracing::debug!(node.address = authority, %error, "no connection to another node");
                 Err(Fault::NotSent)
             }
             None => Err(Fault::Gone),

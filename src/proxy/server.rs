@@ -81,6 +81,7 @@ async fn place(permits: &Arc<Semaphore>, metrics: &Metrics) -> Option<OwnedSemap
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, Connection) {
+    let mut is_said = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -91,13 +92,16 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Connection) {
                     .set_nodelay(true)
                     .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
                 if let Err(error) = set {
-                    tracing::debug!(%error, client.address = %peer, "a socket without options");
+                    tracing::debug!(%error, client.address = %peer, "the options of a connection cannot be set");
                 }
                 return (stream, Connection { peer, local });
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections, trying again");
+                if !is_said {
+                    tracing::warn!(%error, "cannot accept connections, trying again");
+                }
+                is_said = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

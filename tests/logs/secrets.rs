@@ -1,10 +1,34 @@
 //! Nothing secret is logged, on no stream and at no level.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 
 use crate::node::{Journal, Node, Plan, journal_stream, mount_journal};
 
 const SECRET: &str = "swordfish";
+
+/// How what the provider repeats begins.
+const REPEATED: &str = "HTTP 401: no: POST";
+
+/// A provider that says in its error what it was sent.
+fn provider_that_repeats() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0; 1 << 14];
+            let length = stream.read(&mut bytes).unwrap();
+            let sent = String::from_utf8_lossy(&bytes[..length]);
+            let body = serde_json::json!({"error": {"message": format!("no: {sent}")}}).to_string();
+            let head = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n", body.len());
+            let answer = format!("{head}connection: close\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
 
 fn plan() -> Plan {
     let levels = "{libraries: debug}";
@@ -15,6 +39,11 @@ fn plan() -> Plan {
     plan.agent(
         "remote",
         "{provider: openai_compat, model: m, endpoint: 'http://127.0.0.1:9/v1', api_key_env: KEY}",
+    );
+    let endpoint = provider_that_repeats();
+    plan.agent(
+        "refused",
+        &format!("{{provider: openai_compat, model: m, endpoint: 'http://{endpoint}/v1', api_key_env: KEY}}"),
     );
     plan.variable("KEY", SECRET).variable("ASTROMESH_LOG_LEVEL", "debug")
 }
@@ -30,6 +59,7 @@ fn tell_secrets(node: &mut Node) {
     for (method, path) in [
         ("POST", "/v1/agents/echo/run"),
         ("POST", "/v1/agents/remote/run"),
+        ("POST", "/v1/agents/refused/run"),
         ("GET", "/v1/agents/remote"),
         ("POST", "/v1/agents/absent/run"),
         ("PUT", "/v1/system/log-level"),
@@ -40,6 +70,8 @@ fn tell_secrets(node: &mut Node) {
         assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
     }
     node.ask("GET", &format!("http://a/nothing?{SECRET}"), "", "");
+    let answer = node.ask("POST", "/v1/agents/refused/run", &headers, &body);
+    assert!(answer.contains(REPEATED), "{answer}");
     // No request at all.
     node.ask(SECRET, "/", &format!("bad header {SECRET}\r\n"), &body);
 }
@@ -52,8 +84,10 @@ fn keys_queries_headers_and_bodies_are_neither_on_the_console_nor_in_the_file() 
     let file = node.log_file("astromeshd.log").unwrap();
     for text in [&node.console(), &file] {
         assert!(text.contains("model call failed"), "{text}");
+        assert!(text.contains("model_connection_refused"), "{text}");
         assert!(text.contains("/v1/agents/absent/run"), "{text}");
-        let told: Vec<_> = text.lines().filter(|line| line.contains(SECRET)).collect();
+        let is_told = |line: &&str| [SECRET, REPEATED].iter().any(|told| line.contains(told));
+        let told: Vec<_> = text.lines().filter(is_told).collect();
         assert!(told.is_empty(), "{told:?}");
     }
 }
@@ -80,5 +114,7 @@ fn nor_are_they_in_the_journal() {
     assert!(node.stop().success());
     let journal = reader.join().unwrap();
     assert!(journal.text().contains("model call failed"), "{}", journal.text());
-    assert!(!journal.text().contains(SECRET), "{}", journal.text());
+    for told in [SECRET, REPEATED] {
+        assert!(!journal.text().contains(told), "{}", journal.text());
+    }
 }

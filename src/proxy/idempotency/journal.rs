@@ -265,7 +265,7 @@ fn read_file(path: &Path, now: u64, table: &mut Table) -> io::Result<Option<Segm
     File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     let whole = bytes.len();
     let Some(mut rest) = bytes.strip_prefix(FORMAT) else {
-        tracing::warn!(path = %path.display(), "is no file of results of this version; removed");
+        tracing::warn!(path = %path.display(), "a file holds no results of this version; removed");
         return Ok(None);
     };
     let mut last = None;
