@@ -108,3 +108,19 @@ fn a_filter_in_the_environment_holds_until_levels_are_changed() {
     node.console_with(" WARN telemetry: ASTROMESH_LOG is no filter");
     node.console_with("serving");
 }
+
+#[test]
+fn a_reload_brings_what_the_file_says() {
+    let mut node = Plan::new("{levels: {api: error}}").start();
+    assert!(node.ctl(&["log-level", "warning", "proxy=debug"]).status.success());
+    let text = std::fs::read_to_string(node.plan.path("runtime.yaml")).unwrap();
+    let text = text.replace("api: error", "agent: debug");
+    std::fs::write(node.plan.path("runtime.yaml"), text).unwrap();
+    node.signal("HUP");
+    crate::node::wait_for("the levels are not those of the file", || {
+        let shown = String::from_utf8(node.ctl(&["log-level"]).stdout).unwrap();
+        shown
+            .starts_with("Level      info\nagent      debug\nlibraries  warning\nFilter")
+            .then_some(())
+    });
+}
