@@ -31,6 +31,11 @@ put lib/systemd/system packaging/systemd/astromesh.service packaging/systemd/ast
 put etc/astromesh $stage/etc/runtime.yaml config/providers.yaml
 put etc/astromesh/profiles config/profiles/*.yaml
 put etc/astromesh/agents config/agents/echo.agent.yaml
+put share/man/man1 $stage/man/man1/*
+put share/man/man8 $stage/man/man8/*
+put share/bash-completion/completions $stage/completions/astromeshctl
+put share/zsh/site-functions $stage/completions/_astromeshctl
+put share/fish/vendor_completions.d $stage/completions/astromeshctl.fish
 put share/doc/astromesh docs/*.md CHANGELOG.md LICENSE $stage/third-party.txt.gz
 put share/doc/astromesh/examples/agents config/agents/*.yaml
 install -m 755 packaging/install.sh "$top/"

@@ -15,6 +15,14 @@ for program in astromeshd astromeshctl; do
     strip --strip-unneeded "$stage/release/$program"
 done
 
+ctl=$stage/release/astromeshctl
+"$ctl" man --output "$stage/man"
+find "$stage/man" -type f -exec gzip -9n {} +
+mkdir "$stage/completions"
+"$ctl" completions bash > "$stage/completions/astromeshctl"
+"$ctl" completions zsh > "$stage/completions/_astromeshctl"
+"$ctl" completions fish > "$stage/completions/astromeshctl.fish"
+
 # A node that nobody has configured yet answers this machine only.
 local='    host: 127.0.0.1             # this machine only; 0.0.0.0 lets others in, and asks nobody who he is'
 sed "s|^    host: 0\.0\.0\.0 .*|$local|" config/runtime.yaml > "$stage/etc/runtime.yaml"

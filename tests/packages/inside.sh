@@ -82,6 +82,13 @@ ships_a_unit_that_is_sound() {
     systemd-analyze security --threshold=20 astromesh.service >/dev/null
 }
 
+tells_people_and_shells_what_there_is() {
+    zgrep -q spec.api.port /usr/share/man/man8/astromeshd.8.gz
+    zgrep -q mesh /usr/share/man/man1/astromeshctl-mesh-nodes.1.gz
+    has "$(bash -c '. /usr/share/bash-completion/completions/astromeshctl; complete -p astromeshctl')" astromeshctl
+    [ -s /usr/share/doc/astromesh/third-party.txt.gz ]
+}
+
 refuses_a_wrong_configuration_once() {
     cp --preserve /etc/astromesh/runtime.yaml /root/runtime.yaml
     sed -i 's/port: 8000 /port: 80000 /' /etc/astromesh/runtime.yaml
@@ -285,6 +292,7 @@ for name in \
     installs_without_starting \
     owns_what_it_should \
     ships_a_unit_that_is_sound \
+    tells_people_and_shells_what_there_is \
     refuses_a_wrong_configuration_once \
     fails_to_start_while_another_has_the_port \
     is_active_only_when_it_serves \

@@ -37,7 +37,7 @@ fi
 
 mkdir "$work/packages"
 old=$(packaging/build-deb.sh --programs "$programs" --output "$work/packages" --fast)
-lintian --allow-root --fail-on error,warning --suppress-tags no-manual-page "$old"
+lintian --allow-root --fail-on error,warning "$old"
 packaging/build-tarball.sh --programs "$programs" --output "$work/packages" >/dev/null
 
 # The next version: of its two changed files the administrator will have edited one.
