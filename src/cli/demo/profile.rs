@@ -115,6 +115,7 @@ mod tests {
             let spec = &edited["spec"];
             assert_eq!(spec["api"], json!({"host": "127.0.0.1", "port": 4002}));
             assert_eq!(spec["data_dir"], json!("/tmp/with space: #"));
+            assert_eq!(spec["pid_file"], json!("/tmp/with space: #/astromeshd.pid"));
             assert_eq!(spec["mesh"]["enabled"], json!(true), "{role:?}");
             assert_eq!(spec["mesh"]["node_name"], json!("worker-2"));
             assert_eq!(spec["mesh"]["bind"], json!("127.0.0.1:4002"));
@@ -123,7 +124,7 @@ mod tests {
             let mut shipped = read(role.profile()).expect("YAML");
             assert_eq!(edited["spec"]["services"], shipped["spec"]["services"]);
             for document in [&mut edited, &mut shipped] {
-                for key in ["api", "data_dir"] {
+                for key in ["api", "data_dir", "pid_file"] {
                     document["spec"].as_object_mut().expect("mapping").remove(key);
                 }
                 let mesh = document["spec"]["mesh"].as_object_mut().expect("mapping");
