@@ -1,5 +1,6 @@
 //! The graceful end of a server.
 
+use astromesh::proxy::Live;
 use axum::http::StatusCode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -51,4 +52,35 @@ async fn one_connection_serves_many_requests() {
         http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
     }
     assert_eq!(get(node.address, "/v1/health").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_replaced_holds_from_the_next_request_of_a_connection_on() {
+    let (node, other) = (Node::start(1, &["support"]).await, Node::start(2, &["sales"]).await);
+    let begun = tokio::spawn(run(node.address, "support", "wait"));
+    node.runs(1).await;
+    let mut client = Client::connect(node.address).await;
+    let mut listed = async || {
+        let answer = client.send(request("GET", "/v1/agents", &[], "")).await;
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+        let list: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        list["agents"][0]["name"].clone()
+    };
+    assert_eq!(listed().await, "support");
+
+    let next = other.proxy.live();
+    node.proxy.replace(Live {
+        node_name: next.node_name.clone(),
+        agents: next.agents.clone(),
+        router: next.router.clone(),
+        settings: next.settings.clone(),
+        access_log: None,
+    });
+
+    assert_eq!(listed().await, "sales", "the pipe to the routes from before is not used again");
+    assert_eq!(run(node.address, "sales", "hello").await.header("x-astromesh-node"), "node-2");
+    assert_eq!(run(node.address, "support", "hello").await.status, StatusCode::NOT_FOUND);
+    node.agents.go_on.send_replace(true);
+    let answer = begun.await.unwrap();
+    assert_eq!((answer.status, answer.header("x-astromesh-node")), (StatusCode::OK, "node-1"));
 }
