@@ -43,6 +43,8 @@ pub enum Code {
     QueueTimeout,
     /// The node is stopping and takes nothing new.
     Draining,
+    /// The node stopped before its answer was complete.
+    NodeStopped,
     /// The node takes no work yet, or no more.
     NotReady,
     /// There was no answer in time.
@@ -97,7 +99,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -113,6 +115,7 @@ impl Code {
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Draining,
+        Self::NodeStopped,
         Self::NotReady,
         Self::DeadlineExceeded,
         Self::BadAnswer,
@@ -158,6 +161,7 @@ impl Code {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::Draining => "draining",
+            Self::NodeStopped => "node_stopped",
             Self::NotReady => "not_ready",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::BadAnswer => "bad_answer",
@@ -221,6 +225,7 @@ impl Code {
             | Self::NodeFull
             | Self::QueueTimeout
             | Self::Draining
+            | Self::NodeStopped
             | Self::NotReady
             | Self::TooManyListeners
             | Self::ToolsOff

@@ -3,6 +3,8 @@
 //! The id comes from the client or is made here; it is in the answer, in each error, in the log and
 //! in the request when that is forwarded.
 
+use std::pin::pin;
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -58,7 +60,7 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
 pub async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str).to_owned();
     let path = request.uri().path().to_owned();
-    let outcome = panics::contained(next.run(request)).await;
+    let outcome = panics::contained(pin!(next.run(request))).await;
     let mut response = outcome.unwrap_or_else(|panic| {
         tracing::error!(
             request.id = id,

@@ -75,12 +75,12 @@ impl Dispatch<'_> {
                 self.proxy.metrics.canceled(Phase::Answering);
                 return (After::Gone, false);
             }
-            End::Broken | End::Idle | End::Total => {
+            End::Broken | End::Idle | End::Total | End::Cut => {
                 self.tally.end = HowEnded::Broken;
                 match end {
                     End::Idle => self.proxy.metrics.timed_out(Deadline::Idle),
                     End::Total => self.proxy.metrics.timed_out(Deadline::Total),
-                    End::Whole | End::Gone | End::Broken => {}
+                    End::Whole | End::Gone | End::Broken | End::Cut => {}
                 }
                 let refusal = broken_off(&self.request.agent, end);
                 let event = refusal.event(&self.request.id);
@@ -229,6 +229,7 @@ fn broken_off(agent: &str, end: End) -> Refusal {
     let (code, what) = match end {
         End::Idle => (Code::DeadlineExceeded, "nothing more of the answer came in time"),
         End::Total => (Code::DeadlineExceeded, "the answer was not complete by its deadline"),
+        End::Cut => (Code::NodeStopped, "the node stopped in the middle of its answer"),
         End::Whole | End::Gone | End::Broken => (
             Code::NodeConnectionLost,
             "the connection to the node broke in the middle of its answer",

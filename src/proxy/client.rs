@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::http1::{BodyTracker, Framing};
 use super::link::{self, Link, READ_BYTES_MIN};
@@ -21,6 +22,8 @@ use super::settings::{PIPELINED_BYTES_MAX, REPLAY_BYTES_MAX, WINDOW_BYTES};
 /// The client's end of a connection.
 pub(super) struct Client {
     stream: TcpStream,
+    /// Changes when everything is to be cut.
+    cut: watch::Receiver<()>,
     /// Read, and not done with.
     pub(super) input: BytesMut,
     /// Ready when the client has left; made when it is first needed for a request.
@@ -72,8 +75,15 @@ pub(super) struct Upload {
 }
 
 impl Client {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: BytesMut::new(), leaving: None }
+    pub(super) fn new(stream: TcpStream, cut: watch::Receiver<()>) -> Self {
+        Self { stream, cut, input: BytesMut::new(), leaving: None }
+    }
+
+    /// Whether the node stops, and no longer waits for anything. From then on nobody is there to
+    /// wait for, which ends each wait as a client does that leaves; the connection is polled once
+    /// more when it begins.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.has_changed().unwrap_or(false)
     }
 
     /// Reads once, behind what is there. Ready with 0 when the client has left.
@@ -81,9 +91,12 @@ impl Client {
         link::poll_read(&mut self.stream, context, &mut self.input, READ_BYTES_MIN)
     }
 
-    /// Ready when the client has left. Reads what it sends ahead, up to a limit; behind that only its
+    /// Ready when the client has left, or everything is cut. Reads what it sends ahead, up to a limit; behind that only its
     /// leaving is looked for.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>, done: usize) -> Poll<()> {
+        if self.is_cut() {
+            return Poll::Ready(());
+        }
         while self.input.len() - done < PIPELINED_BYTES_MAX {
             match ready!(self.poll_more(context)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
@@ -125,7 +138,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, input, leaving: _ } = self;
+        let Self { stream, input, cut: _, leaving: _ } = self;
         formatter
             .debug_struct("Client")
             .field("stream", stream)

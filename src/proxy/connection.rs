@@ -51,7 +51,7 @@ pub(super) async fn serve(
         let _ended = idle_stop.changed().await.is_err();
     });
     let mut lane = Lane {
-        client: Client::new(stream),
+        client: Client::new(stream, proxy.cut.subscribe()),
         timer: Timer::new(Instant::now() + HEADER_READ_TIMEOUT),
         request: BytesMut::new(),
         reply: BytesMut::new(),
@@ -78,7 +78,10 @@ pub(super) async fn serve(
         let request = Request::new(head, &lane.client.input, &live.settings);
         let on = On { proxy: &proxy, live: &live };
         let dispatch = Dispatch::new(on, &mut lane, &mut pipe, ends, &request, &stopped);
-        match dispatch.run(&client).await {
+        let counted = proxy.count();
+        let after = dispatch.run(&client).await;
+        drop(counted);
+        match after {
             After::Next if flush(&mut lane).await => tidy(&mut lane),
             After::Close => return flush_and_linger(&mut lane).await,
             After::Next | After::Gone => return,

@@ -132,7 +132,10 @@ impl<'a> Dispatch<'a> {
 
     /// Answers the request, one way or another, and tells how it ended.
     pub(super) async fn run(mut self, client: &str) -> After {
-        let after = self.answer().await;
+        let mut after = self.answer().await;
+        if after == After::Gone && self.tally.status == 0 && self.lane.client.is_cut() {
+            after = self.refuse(&self.cut_off());
+        }
         let request = self.request;
         if after == After::Gone && self.tally.status == 0 {
             self.tally.end = HowEnded::Canceled;
@@ -362,6 +365,15 @@ impl<'a> Dispatch<'a> {
             tried = self.tally.tried,
             "a node was chosen"
         );
+    }
+
+    /// The node stopped before there was an answer.
+    fn cut_off(&self) -> Refusal {
+        let agent = &self.request.agent;
+        let whose = if agent.is_empty() { String::new() } else { format!("Agent '{agent}': ") };
+        let what = if self.tally.asked.is_some() { "it may have run" } else { "nothing has run" };
+        let detail = format!("{whose}the node stopped before there was an answer; {what}");
+        Refusal::new(Code::NodeStopped, detail)
     }
 
     /// The client left before there was an answer.

@@ -100,6 +100,9 @@ impl Lane {
     pub(super) async fn read_more(&mut self) -> bool {
         let Self { client, reply, .. } = self;
         poll_fn(|context| {
+            if client.is_cut() {
+                return Poll::Ready(false);
+            }
             while !reply.is_empty() {
                 match client.poll_write(context, reply, &[]) {
                     Poll::Ready(Ok(_)) => {}
@@ -140,6 +143,9 @@ impl Attempt<'_> {
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<ResponseHead, Fault>> {
         let Lane { client, request, .. } = &mut *self.lane;
+        if client.is_cut() {
+            return Poll::Ready(Err(Fault::Gone));
+        }
         if let Poll::Ready(Err(fault)) = self.upload.poll_send(context, client, self.link, request)
         {
             return Poll::Ready(Err(fault.into()));

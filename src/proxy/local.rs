@@ -28,6 +28,7 @@ impl Pipe {
     pub(super) fn open(live: &Arc<Live>, ends: Connection) -> Self {
         let (stream, theirs) = tokio::io::duplex(WINDOW_BYTES);
         let served = api::serve_pipe(theirs, live.router.clone(), ends);
+        let served = Box::pin(served);
         let server = tokio::spawn(async {
             if let Err(panic) = panics::contained(served).await {
                 tracing::error!(%panic, "a pipe panicked; this is a defect, please report it");

@@ -53,11 +53,13 @@ mod tunnel;
 mod upstream;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use astromesh_wire::NodeId;
+use tokio::sync::{Semaphore, watch};
 
 use crate::directory::Reader;
 use crate::routing::{Core, LoadRecord, LocalLoad, StaticPeer};
@@ -65,6 +67,7 @@ use crate::telemetry::labels::{Limit, LoadSource};
 use crate::telemetry::metrics::Metrics;
 use admission::Admission;
 use idempotency::Results;
+use settings::CONNECTIONS_MAX;
 use upstream::Pool;
 
 pub use live::Live;
@@ -102,6 +105,12 @@ pub struct Proxy {
     /// The same as text, for a header.
     origin: String,
     local_load: LocalLoad,
+    /// Places for connections of clients.
+    connections: Arc<Semaphore>,
+    /// Requests that have begun and not ended, of every kind.
+    in_flight: AtomicUsize,
+    /// Changes when everything is to be cut.
+    cut: watch::Sender<()>,
     admission: Admission,
     results: Results,
     live: ArcSwap<Live>,
@@ -139,6 +148,9 @@ impl Proxy {
             local,
             origin: local.to_string(),
             local_load: setup.local_load,
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            in_flight: AtomicUsize::new(0),
+            cut: watch::Sender::new(()),
             admission: setup.admission,
             results: setup.results,
             live: ArcSwap::from_pointee(setup.live),
@@ -207,6 +219,32 @@ impl Proxy {
         self.local_load.drain();
     }
 
+    /// Requests of every kind that have begun and not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether as many connections are open as may be, so that no other is accepted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.connections.available_permits() == 0
+    }
+
+    /// Waits for nothing any more: requests without an answer get an error, streams of events their
+    /// last one, other answers break off. Returns how many requests that are.
+    pub fn cut(&self) -> usize {
+        let requests = self.in_flight();
+        self.cut.send_replace(());
+        requests
+    }
+
+    /// Counts one request until dropped.
+    fn count(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&self.in_flight)
+    }
+
     /// Writes down the results that are not yet; for the end of the process. Blocks.
     pub fn flush(&self) {
         self.results.flush();
@@ -228,5 +266,14 @@ impl Proxy {
     /// Since the process started.
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+/// One request in flight, until dropped.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

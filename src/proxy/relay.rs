@@ -40,6 +40,8 @@ pub(super) enum End {
     Idle,
     /// The time for the whole request is over.
     Total,
+    /// The node stops, and no longer waits for it.
+    Cut,
 }
 
 /// The body of one answer. Its head has been written to [`Lane::reply`].
@@ -109,6 +111,9 @@ impl<'a> Relay<'a> {
     pub(super) async fn run(&mut self) -> End {
         self.take(0);
         poll_fn(|context| {
+            if self.lane.client.is_cut() {
+                return Poll::Ready(End::Cut);
+            }
             if let Poll::Ready(end) = self.poll_relay(context) {
                 return Poll::Ready(end);
             }
@@ -291,6 +296,7 @@ fn gather(down: &mut BytesMut, start: usize, taken: usize, parts: &[Range<usize>
 mod tests {
     use socket2::SockRef;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::proxy::client::Client;
@@ -317,7 +323,7 @@ mod tests {
         let pool = Pool::new(Metrics::default());
         let socket = pool.connect(&address, LAST_WORDS_TIMEOUT * 20).await.expect("it listens");
         let mut lane = Lane {
-            client: Client::new(client),
+            client: Client::new(client, watch::channel(()).1),
             timer: Timer::new(Instant::now()),
             request: BytesMut::new(),
             reply: BytesMut::from("HTTP/1.1 200 \r\n\r\n"),

@@ -4,8 +4,9 @@
 //! closed, requests in flight finished. Dropping the future of [`serve`] ends everything at once,
 //! which is how the caller bounds the wait.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Proxy;
 use super::connection;
-use super::settings::{CONNECTIONS_MAX, KEEPALIVE};
+use super::settings::KEEPALIVE;
 use crate::api::Connection;
 use crate::telemetry::labels::Limit;
 use crate::telemetry::metrics::Metrics;
@@ -35,7 +36,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     listener.local_addr()?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::clone(&proxy.connections);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -49,6 +50,7 @@ pub async fn serve(
             () = &mut shutdown => break,
             (permit, (stream, ends)) = accepted => {
                 let served = connection::serve(Arc::clone(&proxy), stream, ends, stopped.clone());
+                let served = Box::pin(woken(Box::pin(served), proxy.cut.subscribe()));
                 connections.spawn(async move {
                     if let Err(panic) = panics::contained(served).await {
                         tracing::error!(
@@ -68,6 +70,17 @@ pub async fn serve(
     drop(stop);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Polls a connection once more when everything is to be cut, whatever it waits for.
+async fn woken(mut served: Pin<Box<impl Future<Output = ()>>>, mut cut: watch::Receiver<()>) {
+    let mut cut = pin!(async { cut.changed().await.unwrap_or(()) });
+    let mut is_cut = false;
+    poll_fn(|context| {
+        is_cut = is_cut || cut.as_mut().poll(context).is_ready();
+        served.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// A place for one more connection. The limit is counted when nobody can be accepted for it.

@@ -35,6 +35,9 @@ pub(super) async fn run(
     let mut moved = Instant::now();
     let ended = poll_fn(|context| {
         let Lane { client, reply, down, timer, .. } = &mut *lane;
+        if client.is_cut() {
+            return Poll::Ready(None);
+        }
         let before = passed.up + passed.down;
         // Both are asked each time, so that neither goes without being woken.
         let up = poll_up(context, client, link, (&mut empty, &mut passed.up));

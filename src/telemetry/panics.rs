@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use super::logging::Log;
@@ -43,15 +43,15 @@ pub fn exit_on_panic(code: i32, log: Log) {
     }));
 }
 
-/// Runs a future to its end; a panic ends it and nothing else.
+/// Runs a future to its end; a panic ends it and nothing else. The future is pinned already, so that
+/// it is not there twice.
 ///
 /// # Errors
 /// It panicked. It is not polled again, so what it left half done is not seen.
-pub async fn contained<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+pub async fn contained<F: Future + Unpin>(mut future: F) -> Result<F::Output, Panicked> {
     poll_fn(|context| {
         let outer = IS_CONTAINED.replace(true);
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(context)));
         IS_CONTAINED.set(outer);
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
@@ -82,13 +82,15 @@ fn message(payload: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_contained_panic_is_told_and_the_rest_goes_on() {
-        assert_eq!(contained(async { 1 }).await, Ok(1));
+        assert_eq!(contained(pin!(async { 1 })).await, Ok(1));
         let number = 7;
-        let panicked = contained(async { assert!(number < 7, "number {number}") }).await;
+        let panicked = contained(pin!(async { assert!(number < 7, "number {number}") })).await;
         assert_eq!(panicked, Err(Panicked("number 7".to_owned())));
         assert!(!IS_CONTAINED.get());
     }
