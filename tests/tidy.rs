@@ -354,6 +354,14 @@ fn word_problems(file: &File) -> Vec<String> {
                 problems.push(format!("{place}: finish it: no `{unfinished}`"));
             }
         }
+        let line = line.replace("clap::Command", "");
+        let starts = line.contains("Command::new(") && file.path.starts_with("src/");
+        if starts && !file.text.contains("SERVICE_VARIABLES") {
+            problems.push(format!(
+                "{place}: whoever starts a process removes config::SERVICE_VARIABLES from its \
+                 environment: nobody else speaks for the daemon"
+            ));
+        }
         if ["#[allow(", "#![allow("].iter().any(|allow| line.contains(allow)) {
             problems.push(format!("{place}: write `expect(lint, reason = \"…\")` for `allow`"));
         }
@@ -369,6 +377,8 @@ fn nothing_is_left_unfinished_or_silenced() {
 #[test]
 fn word_rule_bites() {
     let count = |text: &str| word_problems(&file("src/a.rs", text)).len();
+    assert_eq!(count("fn f() { Command::new(a) }\nfn g() { clap::Command::new(a) }"), 1);
+    assert_eq!(count("use b::SERVICE_VARIABLES;\nfn f() { Command::new(a) }"), 0);
     assert_eq!(count("fn f() { todo!() }\n#[allow(dead_code)]\nfn g() { dbg!(1); }"), 3);
     assert_eq!(
         count("// todo! later\nconst A: &str = \"dbg!\";\nconst B: &str = r#\"\"todo!\"#;"),

@@ -40,6 +40,17 @@ use layers::{Flag, Layers};
 /// Where an installed package keeps its configuration.
 pub const SYSTEM_DIRECTORY: &str = "/etc/astromesh";
 
+/// What a service manager tells the one process that it starts. Whoever starts another one removes
+/// these, so that nobody speaks for the daemon.
+pub const SERVICE_VARIABLES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
+
 /// Where a checkout keeps its configuration, seen from the working directory.
 const LOCAL_DIRECTORY: &str = "./config";
 

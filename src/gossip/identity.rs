@@ -31,7 +31,10 @@ struct Stored {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file system refused.
-    #[error("cannot read or write {file}: {error}")]
+    #[error(
+        "cannot read or write {file}: {error}; the user of the daemon must be able to write there, \
+         and the disk have room"
+    )]
     Io {
         /// The file.
         file: PathBuf,

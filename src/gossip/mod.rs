@@ -192,6 +192,8 @@ enum Request {
     Listen(Option<u64>, oneshot::Sender<Result<Listener, TooManyListeners>>),
     /// Somebody could not connect to this member.
     Hint(NodeId),
+    /// Answer, which shows that the thread works.
+    Ping(oneshot::Sender<()>),
     /// Tell that this node takes nothing new; answered when that has been sent.
     Drain(oneshot::Sender<()>),
     /// Say goodbye, let it spread for a moment, and end.
@@ -370,6 +372,16 @@ impl Handle {
     pub async fn drain(&self) -> Result<(), Stopped> {
         let (sent, wait) = oneshot::channel();
         self.request(Request::Drain(sent)).await?;
+        wait.await.map_err(|_| Stopped)
+    }
+
+    /// Returns when the gossip thread has taken this in.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn ping(&self) -> Result<(), Stopped> {
+        let (done, wait) = oneshot::channel();
+        self.request(Request::Ping(done)).await?;
         wait.await.map_err(|_| Stopped)
     }
 

@@ -374,6 +374,8 @@ impl Gossip {
                     self.command(Command::Probe(id));
                 }
             }
+            // Nobody waits any more if this fails.
+            Request::Ping(done) => done.send(()).unwrap_or(()),
             Request::Drain(sent) => {
                 self.tell_drain();
                 // Nobody waits any more if this fails.

@@ -2,8 +2,8 @@
 //!
 //! The composition root: the only module that knows all others. Owns the order of start and stop,
 //! signals and exit codes. Start: configuration, what must be this process's alone (data directory,
-//! PID file, sockets), identity, agents, gossip, HTTP server, join, PID file. Stop: leave the mesh,
-//! stop accepting, finish what is in flight, remove the PID file, exit.
+//! PID file, sockets), identity, agents, gossip, HTTP server, join, PID file, READY. Stop: leave the
+//! mesh, stop accepting, finish or cut what is in flight, remove the PID file, exit.
 //!
 //! * [`data_dir`]: the locked data directory
 //! * `logs`: the settings of the log
@@ -11,6 +11,7 @@
 //! * `listen`: the sockets, and why one cannot be had
 //! * [`who`]: the process that is in the way
 //! * `parts`: everything that runs, and how it ends
+//! * `notifier`: what a service manager is told; `watchdog`: how the node is, for that
 //! * `exit`: the exit codes
 //! * `live`: what requests begin with; `reload`: how that is replaced
 
@@ -19,9 +20,11 @@ mod exit;
 mod listen;
 mod live;
 mod logs;
+mod notifier;
 mod parts;
 mod pid_file;
 mod reload;
+mod watchdog;
 pub mod who;
 
 use std::fmt::Display;
@@ -41,6 +44,7 @@ use data_dir::DataDir;
 use exit::Exit;
 pub use exit::HELP as EXIT_CODES;
 use listen::{Passed, Sockets};
+use notifier::{News, Notifier};
 use parts::{Parts, Ready};
 use pid_file::Plan;
 
@@ -157,12 +161,13 @@ async fn run(
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("failed to watch SIGHUP")?;
+    let notifier = Notifier::from_environment().context("cannot start a thread")?;
     // What may be another's comes first, so that a start that fails has changed nothing.
     let data_dir = DataDir::open(&config.data_dir)?;
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let plan = Plan::choose(config.pid_file.as_deref(), runtime_dir.as_deref())?;
     let sockets = Sockets::open(&config, passed)?;
-    let ready = Ready { config, overrides, data_dir, sockets, hangup };
+    let ready = Ready { config, overrides, data_dir, sockets, hangup, notifier: notifier.clone() };
     let mut parts = Parts::start(ready, log).await?;
     let pid_file = match plan.map(Plan::write).transpose() {
         Ok(pid_file) => pid_file.flatten(),
@@ -171,17 +176,22 @@ async fn run(
             return Err(error.into());
         }
     };
+    let vitals = parts.vitals();
+    notifier.tell(vec![News::Ready, News::Status(watchdog::status(&vitals))]);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         error = parts.failed() => return Err(error),
+        () = watchdog::keep(&notifier, &vitals) => {}
     }
     info!("stopping: leaving the mesh, finishing requests in flight");
+    notifier.tell(vec![News::Stopping]);
     let code = tokio::select! {
         () = parts.stop() => {
             info!("stopped");
             ExitCode::SUCCESS
         }
+        () = watchdog::keep_stopping(&notifier, &vitals.proxy) => ExitCode::SUCCESS,
         _ = terminate.recv() => at_once(Exit::Terminated),
         _ = interrupt.recv() => at_once(Exit::Interrupted),
     };

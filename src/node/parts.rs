@@ -17,7 +17,9 @@ use tracing::{info, warn};
 use super::data_dir::DataDir;
 use super::listen::Sockets;
 use super::live::{Lasting, Later, announced};
+use super::notifier::Notifier;
 use super::reload::Reloader;
+use super::watchdog::Vitals;
 use crate::agent::{Records, Registry};
 use crate::api;
 use crate::api::reload::Reloads;
@@ -35,6 +37,9 @@ use crate::routing::{Core, LocalLoad, StaticPeer};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
 
+/// Time for what was cut to tell its clients so.
+const CUT_MAX: Duration = Duration::from_secs(3);
+
 /// Time between the news that this node takes nothing new and its goodbye: for a beacon to arrive,
 /// and for requests that were under way.
 const DRAIN_NOTICE: Duration = Duration::from_millis(100);
@@ -49,6 +54,7 @@ pub(super) struct Ready {
     pub(super) data_dir: DataDir,
     pub(super) sockets: Sockets,
     pub(super) hangup: Signal,
+    pub(super) notifier: Notifier,
 }
 
 /// What runs in a node.
@@ -60,6 +66,7 @@ pub(super) struct Parts {
     reloader: JoinHandle<()>,
     /// What holds now.
     current: Arc<ArcSwap<doctor::Current>>,
+    vitals: Vitals,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -69,7 +76,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Starts everything, in an order in which nothing is promised before it is true.
     pub(super) async fn start(ready: Ready, log: &Log) -> anyhow::Result<Self> {
-        let Ready { config, overrides, data_dir, sockets, hangup } = ready;
+        let Ready { config, overrides, data_dir, sockets, hangup, notifier } = ready;
         let started = Instant::now();
         let config = Arc::new(config);
         let identity = Identity::begin(data_dir.path())?;
@@ -97,6 +104,7 @@ impl Parts {
         let proxy = Arc::new(proxy);
         // Set once, and only here.
         later.get_or_init(|| Arc::downgrade(&proxy));
+        let vitals = joined.vitals(&proxy, http);
         let alone = joined.alone.map(Arc::new);
         let current = Arc::clone(&lasting.current);
         let reloader = Reloader {
@@ -108,6 +116,7 @@ impl Parts {
             proxy: Arc::clone(&proxy),
             alone: alone.clone(),
             orders,
+            notifier,
         };
         let (stop_server, stopped) = oneshot::channel();
         let stopped = async {
@@ -123,9 +132,15 @@ impl Parts {
             proxy,
             reloader: tokio::spawn(reloader.run(hangup)),
             current,
+            vitals,
             _data_dir: data_dir,
             _alone: alone,
         })
+    }
+
+    /// What is asked how the node is.
+    pub(super) fn vitals(&self) -> Vitals {
+        self.vitals.clone()
     }
 
     /// Waits until something ends by itself, which it only does when it fails.
@@ -161,14 +176,20 @@ impl Parts {
             mesh.stop().await;
         }
         drop(self.stop_server.take());
+        info!(requests = self.proxy.in_flight(), "nothing new is accepted");
         let drain_timeout = self.current.load().config.drain_timeout;
         if within(drain_timeout, &mut self.server).await.is_none() {
-            warn!(
-                requests = self.proxy.active(),
-                "requests were still in flight after {} s and are cut",
-                drain_timeout.as_secs_f64()
-            );
-            self.server.abort();
+            let requests = self.proxy.cut();
+            if requests > 0 {
+                warn!(
+                    requests,
+                    "requests were still in flight after {} s and are cut",
+                    drain_timeout.as_secs_f64()
+                );
+            }
+            if within(CUT_MAX, &mut self.server).await.is_none() {
+                self.server.abort();
+            }
         }
         let proxy = self.proxy;
         if tokio::task::spawn_blocking(move || proxy.flush()).await.is_err() {
@@ -209,6 +230,15 @@ struct Joined {
 }
 
 impl Joined {
+    fn vitals(&self, proxy: &Arc<Proxy>, http: SocketAddr) -> Vitals {
+        Vitals {
+            proxy: Arc::clone(proxy),
+            directory: self.directory.clone(),
+            mesh: self.mesh.as_ref().map(gossip::Running::handle),
+            http,
+        }
+    }
+
     async fn begin(
         config: &Runtime,
         identity: Identity,

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::live::{Lasting, announced};
 use super::logs;
+use super::notifier::{News, Notifier};
 use crate::agent::{Differences, Findings, Registry};
 use crate::api::reload::{Orders, Outcome, problem};
 use crate::api::types::{AgentChanges, ReloadAnswer};
@@ -37,6 +38,7 @@ pub(super) struct Reloader {
     /// The directory of a node without a mesh.
     pub(super) alone: Option<Arc<Publisher>>,
     pub(super) orders: Orders,
+    pub(super) notifier: Notifier,
 }
 
 /// What was read, all of it sound.
@@ -62,6 +64,13 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Outcome {
+        self.notifier.tell(vec![News::Reloading]);
+        let outcome = self.read_and_apply().await;
+        self.notifier.tell(vec![News::Ready]);
+        outcome
+    }
+
+    async fn read_and_apply(&mut self) -> Outcome {
         let (overrides, http) = (self.overrides.clone(), self.http.clone());
         let running = Arc::clone(&self.running);
         let read = tokio::task::spawn_blocking(move || read(&overrides, &running, &http)).await;

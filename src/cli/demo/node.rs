@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::cli::client::{Client, loopback};
 use crate::cli::failure::Failure;
+use crate::config::SERVICE_VARIABLES;
 
 use super::model::Model;
 use super::profile::{self, AGENT, Particulars, Role};
@@ -108,6 +109,9 @@ impl Plan {
             if variable.to_string_lossy().starts_with("ASTROMESH_") {
                 command.env_remove(variable);
             }
+        }
+        for variable in SERVICE_VARIABLES {
+            command.env_remove(variable);
         }
         match self.lifetime {
             Lifetime::Demo => command.arg("--until-stdin-ends").stdin(Stdio::piped()),
