@@ -20,6 +20,8 @@ use tempfile::TempDir;
 mod environment;
 #[path = "config/reload.rs"]
 mod reload;
+#[path = "config/show.rs"]
+mod show;
 
 /// A configuration directory with this text as its `runtime.yaml`.
 fn directory(text: &str) -> TempDir {
@@ -554,6 +556,7 @@ fn each_profile_turns_on_what_its_role_needs() {
 
     for (name, services, peers, mesh) in profiles {
         let runtime = shipped_profile(name);
+        assert_eq!(runtime.api.workers, Workers::Auto, "{name}");
         assert_eq!(runtime.services.enabled(), services, "{name}");
         let urls: Vec<_> = runtime.peers.iter().map(|peer| peer.url.as_str()).collect();
         assert_eq!(urls, peers, "{name}");

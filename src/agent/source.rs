@@ -13,6 +13,8 @@ use crate::config::{Origin, Problem};
 /// What is wrong or odd about files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// The files that were read, broken ones included.
+    pub files: Vec<PathBuf>,
     /// What is wrong, file after file. Nothing comes of a file with a problem.
     pub problems: Vec<Problem>,
     /// What is odd, but keeps nothing from being used.
@@ -67,6 +69,7 @@ pub(super) fn files(
         ));
         paths.truncate(max);
     }
+    findings.files.extend_from_slice(&paths);
     paths
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::kind::Kind;
-use super::problem::{Gathered, Origin, Problem, shown};
+use super::problem::{Gathered, Origin, Problem, Problems, shown};
 use super::schema::{Key, RENAMED, WhenMissing, find, names_in, paths};
 use super::yaml::Document;
 
@@ -33,6 +33,13 @@ pub(super) fn document(file: &Path, document: &Document) -> Gathered {
 /// Compares the value of one key with the table; it comes from `origin` as a whole.
 pub(super) fn value(origin: &Origin, key: &Key, value: &Value, gathered: &mut Gathered) {
     Check { origin: &|_| origin.clone(), gathered }.key(key.path, key.path, key, value);
+}
+
+/// As [`value`], of a value by itself.
+pub(super) fn single(origin: &Origin, key: &Key, given: &Value) -> Result<(), Problems> {
+    let mut gathered = Gathered::default();
+    value(origin, key, given, &mut gathered);
+    gathered.into_result()
 }
 
 /// Finds the problems of one layer.

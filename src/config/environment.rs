@@ -156,7 +156,7 @@ fn hint(name: &str, known: &[String]) -> String {
 
 /// The value that a text stands for: text as it is, items between commas, and what else there is
 /// as in the file.
-fn parse(kind: Kind, text: &str) -> Result<Value, Fault> {
+pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, Fault> {
     match kind {
         Kind::Exactly(_)
         | Kind::Text { .. }

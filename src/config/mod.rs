@@ -21,6 +21,7 @@ mod runtime;
 pub mod schema;
 mod search;
 pub mod secret;
+mod show;
 pub mod yaml;
 
 use std::net::IpAddr;
@@ -36,6 +37,9 @@ pub use reload::{Reloaded, reload};
 pub use runtime::{Advertise, Detection, Mesh, Peer, Runtime, Services};
 
 use layers::{Flag, Layers};
+
+/// The name of the file in the configuration directory.
+pub const FILE_NAME: &str = "runtime.yaml";
 
 /// Where an installed package keeps its configuration.
 pub const SYSTEM_DIRECTORY: &str = "/etc/astromesh";
@@ -104,14 +108,102 @@ impl Overrides {
 /// Everything that is wrong: the file in the order of its lines, then the variables. Nothing has
 /// been changed.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Runtime, Problems> {
-    let dir = search::find_directory(overrides.config.as_deref(), &places(environment))?;
-    let file = dir.join(search::FILE_NAME);
-    let text = search::read_text(&file)?;
-    let document = yaml::Document::parse(&text).map_err(|error| unreadable(&file, &error))?;
-    let (layers, gathered) = Layers::read(file, dir, document, environment, overrides.flags());
-    let mut runtime = runtime::build(&layers, gathered)?;
-    runtime.warnings.extend(environment.warnings());
-    Ok(runtime)
+    Effective::load(overrides, environment).map(|effective| effective.runtime)
+}
+
+/// The settings, and for each where it came from.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// The settings.
+    pub runtime: Runtime,
+    layers: Layers,
+}
+
+impl Effective {
+    /// As [`load`].
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, Problems> {
+        let dir = directory(overrides, environment)?;
+        let file = dir.join(FILE_NAME);
+        let passed_over = environment
+            .path(environment::CONFIG_DIR)
+            .filter(|named| overrides.config.is_none() && *named != dir)
+            .map(|named| {
+                let (named, dir) = (named.display(), dir.display());
+                format!(
+                    "ASTROMESH_CONFIG_DIR is {named}, which holds no {FILE_NAME}: {dir} is taken"
+                )
+            });
+        let mut effective = Self::read(file, dir, environment, overrides.flags())?;
+        effective.runtime.warnings.extend(passed_over);
+        effective.runtime.warnings.extend(environment.warnings());
+        Ok(effective)
+    }
+
+    fn read(
+        file: PathBuf,
+        dir: PathBuf,
+        environment: &Environment,
+        flags: impl IntoIterator<Item = Flag>,
+    ) -> Result<Self, Problems> {
+        let text = search::read_text(&file)?;
+        let document = yaml::Document::parse(&text).map_err(|error| unreadable(&file, &error))?;
+        let (layers, gathered) = Layers::read(file, dir, document, environment, flags);
+        Ok(Self { runtime: runtime::build(&layers, gathered)?, layers })
+    }
+
+    /// A `runtime.yaml` that says the same in every directory without variables and flags: each key
+    /// with its value, and a comment that names where that came from. Secrets are `***`.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        show::yaml(&self.layers, &self.runtime)
+    }
+
+    /// The same for programs: `directory`, and for each of `keys` its `key`, `value` and `origin`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        show::json(&self.layers, &self.runtime)
+    }
+}
+
+/// What a file in the format of `runtime.yaml` says by itself, without variables and flags.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn load_file(file: &Path) -> Result<Runtime, Problems> {
+    let dir = file.parent().unwrap_or_else(|| Path::new("")).to_owned();
+    Effective::read(file.to_owned(), dir, &Environment::default(), [])
+        .map(|effective| effective.runtime)
+}
+
+/// The value of the key at this path as a flag says it, checked as that of its variable is.
+///
+/// # Errors
+/// Everything that is wrong with the text, or that there is no such key.
+pub fn read_value(flag: &'static str, path: &str, text: &str) -> Result<Value, Problems> {
+    let problem = |what: String, remedy: String| Problem {
+        origin: Origin::Flag(flag),
+        key: path.to_owned(),
+        value: None,
+        what,
+        remedy,
+    };
+    let Some(key) = schema::find(path) else {
+        return Err(problem("is no key".to_owned(), "name another".to_owned()).into());
+    };
+    let value =
+        environment::parse(key.kind, text).map_err(|fault| problem(fault.what, fault.remedy))?;
+    check::single(&Origin::Flag(flag), key, &value).map(|()| value)
+}
+
+/// The directory that [`load`] takes.
+///
+/// # Errors
+/// No place holds a `runtime.yaml`.
+pub fn directory(overrides: &Overrides, environment: &Environment) -> Result<PathBuf, Problems> {
+    search::find_directory(overrides.config.as_deref(), &places(environment))
 }
 
 /// The directory that [`load`] takes when none is named; `None` when no place holds a

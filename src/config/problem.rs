@@ -85,6 +85,15 @@ impl Problem {
     pub fn one_line(&self) -> String {
         self.to_string().replace("\n    ", "; ")
     }
+
+    /// What is wrong and what to do, without where: `KEY: what (got VALUE); remedy`.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        let value = self.value.as_ref().map(|value| format!(" (got {value})")).unwrap_or_default();
+        let remedy = if self.remedy.is_empty() { "" } else { "; " };
+        format!("{key}{}{value}{remedy}{}", self.what, self.remedy)
+    }
 }
 
 impl fmt::Display for Problem {
@@ -111,6 +120,20 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Problems in their order; `None` when there are none.
+    #[must_use]
+    pub fn gather(problems: impl IntoIterator<Item = Problem>) -> Option<Self> {
+        let mut gathered = Gathered::default();
+        problems.into_iter().for_each(|problem| gathered.add(problem));
+        gathered.into_result().err()
+    }
+
+    /// How many there are, those included that were not kept.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.list.len() + self.omitted
+    }
+
     /// The problems in the order of the file; those of variables follow.
     #[must_use]
     pub fn list(&self) -> &[Problem] {

@@ -2,23 +2,24 @@
 //!
 //! Owns the order of places. Refuses to look into the text.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use super::FILE_NAME;
 use super::problem::{Origin, Problem, Problems};
 use super::yaml::TEXT_BYTES_MAX;
 
-/// The name of the file in the configuration directory.
-pub(super) const FILE_NAME: &str = "runtime.yaml";
-
 /// The first place that holds the file. An explicit one must; of the others, any may.
+///
+/// What stands there under the name of the file counts, whatever it is: who put it there means it,
+/// and reading it tells what is wrong.
 pub(super) fn find_directory(
     explicit: Option<&Path>,
     places: &[PathBuf],
 ) -> Result<PathBuf, Problems> {
     if let Some(directory) = explicit {
-        if directory.join(FILE_NAME).is_file() {
+        if holds_file(directory) {
             return Ok(directory.to_owned());
         }
         let (what, remedy) = if directory.is_file() {
@@ -30,30 +31,51 @@ pub(super) fn find_directory(
         };
         return Err(problem(directory, what, remedy));
     }
-    if let Some(place) = places.iter().find(|place| place.join(FILE_NAME).is_file()) {
+    if let Some(place) = places.iter().find(|place| holds_file(place)) {
         return Ok(place.clone());
     }
     let looked_at: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     let what = format!("found in none of {}", looked_at.join(", "));
-    let remedy = "create one there, or name the directory that holds it with --config";
+    let remedy = "create one there (astromeshctl init writes one), or name the directory that holds \
+                  it with --config";
     Err(problem(Path::new(FILE_NAME), &what, remedy))
+}
+
+/// Whether there is anything of the file's name, or it cannot be told because the directory is
+/// closed to us.
+fn holds_file(directory: &Path) -> bool {
+    match fs::symlink_metadata(directory.join(FILE_NAME)) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
 }
 
 /// The text of a file, if it is no longer than a YAML text may be.
 pub(super) fn read_text(file: &Path) -> Result<String, Problems> {
+    let refused = |error: io::Error| {
+        let is_link = fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_symlink());
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "let the user of the daemon read it, or name another directory with --config"
+            }
+            ErrorKind::NotFound if is_link => "it is a link to nothing: mend or remove it",
+            ErrorKind::InvalidData => "save the file as UTF-8",
+            _ => "make sure that the file can be read",
+        };
+        problem(file, &format!("cannot be read: {error}"), remedy)
+    };
+    // Before it is opened: opening a pipe would wait for somebody to write into it.
+    let metadata = fs::metadata(file).map_err(refused)?;
+    if !metadata.is_file() {
+        let what = if metadata.is_dir() { "is a directory" } else { "is no regular file" };
+        return Err(problem(file, what, "put a file with YAML text there"));
+    }
     let mut text = String::new();
     // One byte more than allowed, so that the YAML reader sees and refuses what is too long.
     let bytes_max = u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(file).and_then(|opened| opened.take(bytes_max).read_to_string(&mut text)).map_err(
-        |error| {
-            let remedy = match error.kind() {
-                ErrorKind::PermissionDenied => "let the user of the daemon read the file",
-                ErrorKind::InvalidData => "save the file as UTF-8",
-                _ => "make sure that the file can be read",
-            };
-            problem(file, &format!("cannot be read: {error}"), remedy)
-        },
-    )?;
+    File::open(file)
+        .and_then(|opened| opened.take(bytes_max).read_to_string(&mut text))
+        .map_err(refused)?;
     Ok(text)
 }
 
@@ -77,10 +99,10 @@ mod tests {
         let [missing, empty, first, second] =
             ["missing", "empty", "first", "second"].map(|name| root.path().join(name));
         for directory in [&empty, &first, &second] {
-            std::fs::create_dir(directory).unwrap();
+            fs::create_dir(directory).unwrap();
         }
         for directory in [&first, &second] {
-            std::fs::write(directory.join(FILE_NAME), "").unwrap();
+            fs::write(directory.join(FILE_NAME), "").unwrap();
         }
         let places = [missing.clone(), empty.clone(), first.clone(), second.clone()];
 
@@ -98,7 +120,7 @@ mod tests {
     fn an_explicit_place_without_the_file_is_refused_for_its_reason() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("other.yaml");
-        std::fs::write(&file, "").unwrap();
+        fs::write(&file, "").unwrap();
         let what =
             |place: &Path| find_directory(Some(place), &[]).unwrap_err().list()[0].what.clone();
 

@@ -5,6 +5,7 @@
 //! PID file, sockets), identity, agents, gossip, HTTP server, join, PID file, READY. Stop: leave the
 //! mesh, stop accepting, finish or cut what is in flight, remove the PID file, exit.
 //!
+//! * [`check`]: the files, checked without a daemon
 //! * [`data_dir`]: the locked data directory
 //! * `logs`: the settings of the log
 //! * `pid_file`: the locked PID file
@@ -15,6 +16,7 @@
 //! * `exit`: the exit codes
 //! * `live`: what requests begin with; `reload`: how that is replaced
 
+pub mod check;
 pub mod data_dir;
 mod exit;
 mod listen;
@@ -74,6 +76,12 @@ pub struct Args {
     /// Stay in the foreground. It always does; accepted for scripts that say so.
     #[arg(long)]
     pub foreground: bool,
+    /// Check all files of the configuration, say what is wrong, and exit: 0 or 64.
+    #[arg(long)]
+    pub check: bool,
+    /// With --check: print every key with its value and where that came from.
+    #[arg(long, requires = "check")]
+    pub print_config: bool,
 }
 
 /// Runs a node until it is told to stop. Its exit codes are in `docs/operations.md` and in the help
@@ -82,9 +90,13 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     // For every HTTPS client of this process. Fails only when one is installed, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let Args { config, host, port, log_level, workers, pid_file, foreground: _ } = args;
+    let Args { config, host, port, log_level, workers, pid_file, foreground: _, .. } = args;
     let overrides = Overrides { config, host, port, log_level, workers, pid_file };
-    let config = match config::load(&overrides, &Environment::of_this_process()) {
+    let environment = Environment::of_this_process();
+    if args.check {
+        return check::main(&overrides, &environment, args.print_config);
+    }
+    let config = match config::load(&overrides, &environment) {
         Ok(config) => config,
         Err(problems) => {
             print_report(&problems);

@@ -129,7 +129,7 @@ fn read(overrides: &Overrides, running: &Runtime, http: &Client) -> Result<Read,
     } else {
         (Registry::default(), Findings::default())
     };
-    let Findings { mut problems, mut warnings } = findings;
+    let Findings { mut problems, mut warnings, files: _ } = findings;
     match config {
         Ok(mut config) if problems.is_empty() => {
             warnings.splice(..0, std::mem::take(&mut config.warnings));

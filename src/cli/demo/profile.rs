@@ -113,7 +113,7 @@ mod tests {
             let text = runtime(role, &node).expect("shipped profiles are valid");
             let mut edited: Value = read(&text).expect("YAML");
             let spec = &edited["spec"];
-            assert_eq!(spec["api"], json!({"host": "127.0.0.1", "port": 4002}));
+            assert_eq!(spec["api"], json!({"host": "127.0.0.1", "port": 4002, "workers": "auto"}));
             assert_eq!(spec["data_dir"], json!("/tmp/with space: #"));
             assert_eq!(spec["pid_file"], json!("/tmp/with space: #/astromeshd.pid"));
             assert_eq!(spec["mesh"]["enabled"], json!(true), "{role:?}");
