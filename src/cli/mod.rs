@@ -1,25 +1,30 @@
 //! The commands of `astromeshctl`: one file a command.
 //!
 //! Owns the arguments, the words printed and the exit codes. It knows a daemon only through its
-//! HTTP API and the types in [`crate::api::types`]; it refuses to look into a daemon's files or to
-//! guess what a daemon did: what it claims, a daemon has confirmed. The exceptions are `doctor`,
-//! which looks around where no daemon answers, and `daemon`, which hands its arguments to
-//! [`crate::node`] and becomes a daemon itself.
+//! HTTP API and the types in [`crate::api::types`]; it refuses to look into a daemon's data or to
+//! guess what a daemon did: what it claims, a daemon has confirmed. Those commands that need no daemon
+//! ask [`crate::node`]: `daemon` hands its arguments there and becomes a daemon itself, `config`,
+//! `init` and `new` have files checked as a daemon would read them; `doctor` looks around where no
+//! daemon answers.
 
 mod about;
 mod agents;
 mod bar;
 mod client;
+mod configuration;
 mod daemon;
 mod demo;
 mod doctor;
 mod failure;
+mod files;
 mod generate;
+mod init;
 mod input;
 mod json;
 mod log_level;
 mod mesh;
 mod metrics;
+mod new;
 mod output;
 mod providers;
 #[cfg(test)]
@@ -44,6 +49,7 @@ use output::{Breadth, Format, Output};
 const EXAMPLES: &str = "\
 Examples:
   astromeshctl demo                       see a mesh of four nodes work, on this machine
+  astromeshctl init                       write the configuration of a first node
   astromeshctl mesh nodes                 the mesh as the daemon on localhost:8000 sees it
   astromeshctl run echo \"hello\"           run the agent `echo`, wherever in the mesh it lives
   astromeshctl --url http://10.0.0.5:8000 status
@@ -55,8 +61,8 @@ Exit codes:
   1    failed, or not healthy: the daemon said no, or said something that cannot be understood, or not in time
   2    usage: the command line is wrong
   3    no daemon can be reached at the URL
-  64   the configuration is wrong: mesh simulate and daemon
-  130  interrupted: the demo, by Ctrl-C";
+  64   the configuration is wrong: config, validate, mesh simulate and daemon
+  130  interrupted: the demo by Ctrl-C, the questions of init by Ctrl-D";
 
 /// Talk to a mesh of astromesh daemons.
 ///
@@ -161,6 +167,17 @@ enum Command {
     /// Let the daemon read its configuration and agent files again
     #[command(after_help = reload::EXAMPLES)]
     Reload,
+    /// Check or show the configuration of this host
+    #[command(subcommand)]
+    Config(configuration::Command),
+    /// The same as config validate
+    #[command(after_help = configuration::EXAMPLES)]
+    Validate(configuration::Args),
+    /// Write the configuration of a first node
+    Init(init::Args),
+    /// Write a file to begin with
+    #[command(subcommand)]
+    New(new::Command),
     /// Print a script that completes commands and flags in a shell
     Completions(generate::CompletionsArgs),
     /// Write the man pages of astromeshctl, its commands and astromeshd
@@ -239,6 +256,10 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Run(args) => run::run(global, output, &args).await,
         Command::LogLevel(args) => log_level::run(global, output, &args).await,
         Command::Reload => reload::run(global, output).await,
+        Command::Config(command) => configuration::run(output, &command),
+        Command::Validate(args) => configuration::validate(output, &args),
+        Command::Init(args) => init::run(output, &args),
+        Command::New(command) => new::run(output, &command),
         Command::Completions(args) => generate::completions(output, &args),
         Command::Man(args) => generate::man(output, &args),
         Command::Demo(args) => Box::pin(demo::run(output, &args)).await,

@@ -1,0 +1,210 @@
+//! `init`: the configuration of a first node, from a few answers.
+//!
+//! Owns the questions and what follows from the answers. Refuses to write what a daemon would not
+//! read, to replace files unless told to, and to take keys: those go where only the daemon reads them.
+
+mod ask;
+mod text;
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::files::{self, Existing, MODE_OPEN, MODE_SECRET, NewFile};
+use super::new::{Agent, Provider};
+use super::output::{Format, Output, Stream};
+use crate::config::{self, Problems};
+use ask::Asker;
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  astromeshctl init                                       asks
+  astromeshctl init --role worker --seeds http://gateway:8000 --non-interactive
+  astromeshctl init --role gateway --mesh --output /etc/astromesh --non-interactive")]
+pub(super) struct Args {
+    /// What the node does
+    #[arg(long, value_enum)]
+    role: Option<Role>,
+
+    /// Take part in a mesh
+    #[arg(long)]
+    mesh: bool,
+
+    /// Base URLs of nodes to join through, with commas between them; implies --mesh
+    #[arg(long, value_name = "URLS")]
+    seeds: Option<String>,
+
+    /// Name of the node in the mesh [default: the name of the host, found out at each start]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Port of HTTP and gossip [default: 8000]
+    #[arg(long)]
+    port: Option<String>,
+
+    /// Who answers for the sample agent; echo needs nothing [default: echo]
+    #[arg(long, value_enum)]
+    provider: Option<Provider>,
+
+    /// The provider's name of the model
+    #[arg(long)]
+    model: Option<String>,
+
+    /// Base URL of the provider's API, with /v1; needed for `openai_compat`
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+
+    /// Write a file `.env` for keys, readable by its owner alone
+    #[arg(long)]
+    env_file: bool,
+
+    /// Ask nothing: what no flag says has its default
+    #[arg(long)]
+    non_interactive: bool,
+
+    /// Directory for the files
+    #[arg(long, value_name = "DIR", default_value = "./config")]
+    output: PathBuf,
+
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Everything on one node
+    Full,
+    /// HTTP API and channels, no agents of its own
+    Gateway,
+    /// Runs agents with their tools and memory
+    Worker,
+    /// Serves models
+    Inference,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Gateway => "gateway",
+            Self::Worker => "worker",
+            Self::Inference => "inference",
+        }
+    }
+
+    /// Whether agents run there.
+    const fn has_agents(self) -> bool {
+        matches!(self, Self::Full | Self::Worker)
+    }
+}
+
+/// What is known once all is asked.
+#[derive(Debug, PartialEq, Eq)]
+struct Answers {
+    role: Role,
+    /// Name and seeds; `None` without a mesh.
+    mesh: Option<Mesh>,
+    port: u64,
+    provider: Provider,
+    model: Option<String>,
+    endpoint: Option<String>,
+    env_file: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Mesh {
+    name: Option<String>,
+    seeds: Vec<String>,
+}
+
+pub(super) fn run(output: &Output, args: &Args) -> Result<(), Failure> {
+    let is_asking =
+        !args.non_interactive && io::stdin().is_terminal() && output.is_terminal(Stream::Stderr);
+    let answers = if is_asking {
+        Asker::new(io::stdin().lock(), io::stderr().lock()).ask(args)?
+    } else {
+        ask::from_flags(args)?
+    };
+    let files = new_files(&args.output, &answers)?;
+    files::write(&files, Existing::from_force(args.force))?;
+    if output.format == Format::Json {
+        let written: Vec<_> = files.iter().map(|file| file.path.display().to_string()).collect();
+        let answer = json!({"directory": args.output.display().to_string(), "written": written});
+        return output.json(&answer.to_string());
+    }
+    let written: String =
+        files.iter().map(|file| format!("wrote {}\n", file.path.display())).collect();
+    output.line(Stream::Stdout, &format!("{written}{}", next(&args.output, &answers)))
+}
+
+/// The value of a key as a flag says it.
+fn setting(flag: &'static str, path: &str, text: &str) -> Result<Value, Problems> {
+    config::read_value(flag, path, text)
+}
+
+fn new_files(directory: &Path, answers: &Answers) -> Result<Vec<NewFile>, Failure> {
+    let open =
+        |name: &str, text: String| NewFile { path: directory.join(name), text, mode: MODE_OPEN };
+    let mut files = vec![open(config::FILE_NAME, text::runtime(answers)?)];
+    if answers.role.has_agents() {
+        files.push(open("agents/echo.agent.yaml", text::ECHO_AGENT.to_owned()));
+        if answers.provider != Provider::Echo {
+            let agent = Agent {
+                name: "assistant",
+                description: "Answers questions.",
+                provider: answers.provider,
+                model: answers.model.as_deref(),
+                endpoint: answers.endpoint.as_deref(),
+                orchestration: "react",
+                tools: &["datetime_now".to_owned()],
+            };
+            files.push(open("agents/assistant.agent.yaml", agent.text()?));
+        }
+    }
+    if answers.env_file {
+        let path = directory.join(".env");
+        files.push(NewFile { path, text: text::env_file(answers), mode: MODE_SECRET });
+    }
+    Ok(files)
+}
+
+/// What to do now.
+fn next(directory: &Path, answers: &Answers) -> String {
+    let directory = directory.display();
+    let mut lines = Vec::new();
+    match &answers.mesh {
+        None if answers.role == Role::Full => {}
+        None => lines.push(format!(
+            "list the other nodes under spec.peers in {directory}/{}",
+            config::FILE_NAME
+        )),
+        Some(mesh) if mesh.seeds.is_empty() => lines.push(format!(
+            "other nodes join with: astromeshctl init --seeds http://THIS-HOST:{}",
+            answers.port
+        )),
+        Some(_) => {}
+    }
+    if let Some(variable) = answers.provider.key_variable().filter(|_| answers.role.has_agents()) {
+        lines.push(if answers.env_file {
+            format!("write the key into {directory}/.env, and: set -a; . {directory}/.env; set +a")
+        } else {
+            format!("export {variable}=…, the key of the model provider")
+        });
+    }
+    lines.push(format!("astromeshd --config {directory} --check"));
+    lines.push(format!("astromeshd --config {directory}"));
+    if answers.role.has_agents() {
+        let url = match answers.port {
+            8000 => String::new(),
+            port => format!("--url http://localhost:{port} "),
+        };
+        lines.push(format!("astromeshctl {url}run echo \"hello\""));
+    }
+    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+    format!("\nNext:{lines}")
+}

@@ -1,0 +1,235 @@
+//! `new`: files to begin with.
+//!
+//! Owns the text of a new agent file. What it writes has been read as the daemon reads it; refuses to
+//! write what a daemon would not run.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::files::{self, Existing, MODE_OPEN, NewFile};
+use super::output::{Format, Output, Stream};
+use crate::config::{Problem, yaml};
+use crate::node::check;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Write an agent file
+    Agent(AgentArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  astromeshctl new agent helper
+  astromeshctl new agent clerk --provider openai --model gpt-4o --tools datetime_now,http_request
+  astromeshctl new agent local --provider openai_compat --endpoint http://gpu-1:8080/v1 --model m")]
+pub(super) struct AgentArgs {
+    /// What requests call it: letters, digits, dots, dashes, underscores
+    name: String,
+
+    /// Who answers for it
+    #[arg(long, value_enum, default_value_t = Provider::Ollama)]
+    provider: Provider,
+
+    /// The provider's name of the model [default: one that the provider is known to have]
+    #[arg(long)]
+    model: Option<String>,
+
+    /// Base URL of the provider's API, with /v1; needed for `openai_compat`
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+
+    /// How it thinks
+    #[arg(long, value_name = "PATTERN", default_value = "react")]
+    orchestration: String,
+
+    /// Built-in tools, with commas between them: `astromeshctl tools list` shows them
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    tools: Vec<String>,
+
+    /// What it is for
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+
+    /// Directory for the file
+    #[arg(long, value_name = "DIR", default_value = "./config/agents")]
+    output_dir: PathBuf,
+
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Where models are. All but echo speak the OpenAI protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Provider {
+    /// Repeats the question; needs nothing
+    Echo,
+    /// OpenAI; the key in `OPENAI_API_KEY`
+    Openai,
+    /// Anthropic; the key in `ANTHROPIC_API_KEY`
+    Anthropic,
+    /// Ollama on this host
+    Ollama,
+    /// Any server that speaks the OpenAI protocol
+    #[value(name = "openai_compat")]
+    OpenaiCompat,
+}
+
+impl Provider {
+    /// The model taken when none is named.
+    const fn model(self) -> Option<&'static str> {
+        match self {
+            Self::Echo | Self::OpenaiCompat => None,
+            Self::Openai => Some("gpt-4o-mini"),
+            Self::Anthropic => Some("claude-sonnet-4-5"),
+            Self::Ollama => Some("llama3.1:8b"),
+        }
+    }
+
+    const fn endpoint(self) -> Option<&'static str> {
+        match self {
+            Self::Echo | Self::Openai | Self::OpenaiCompat => None,
+            Self::Anthropic => Some("https://api.anthropic.com/v1"),
+            Self::Ollama => Some("http://localhost:11434/v1"),
+        }
+    }
+
+    /// The variable with the key, where one is needed.
+    pub(super) const fn key_variable(self) -> Option<&'static str> {
+        match self {
+            Self::Echo | Self::Ollama | Self::OpenaiCompat => None,
+            Self::Openai => Some("OPENAI_API_KEY"),
+            Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+        }
+    }
+}
+
+/// What is to be in an agent file.
+#[derive(Debug)]
+pub(super) struct Agent<'a> {
+    pub(super) name: &'a str,
+    pub(super) description: &'a str,
+    pub(super) provider: Provider,
+    pub(super) model: Option<&'a str>,
+    pub(super) endpoint: Option<&'a str>,
+    pub(super) orchestration: &'a str,
+    pub(super) tools: &'a [String],
+}
+
+impl Agent<'_> {
+    /// The text of the file, if a daemon would run what it says.
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        let is_bare = self.provider == Provider::OpenaiCompat;
+        if is_bare && (self.endpoint.is_none() || self.model.is_none()) {
+            let message = "openai_compat needs --endpoint URL and --model NAME".to_owned();
+            return Err(Failure::Usage { message });
+        }
+        let text = self.write();
+        match check::agent(&text) {
+            Ok(()) => Ok(text),
+            Err(problems) => {
+                // The remedies are for files that are there.
+                let line = |problem: &Problem| {
+                    Problem { remedy: String::new(), ..problem.clone() }.advice()
+                };
+                let lines: Vec<_> = problems.list().iter().map(line).collect();
+                Err(Failure::Usage { message: lines.join("\n") })
+            }
+        }
+    }
+
+    fn write(&self) -> String {
+        let mut text = format!(
+            "# The name below, not that of the file, is the one in POST /v1/agents/NAME/run.\n\
+             apiVersion: astromesh/v1\nkind: Agent\nmetadata:\n  name: {}\n  version: \"0.1.0\"\n\
+             spec:\n",
+            scalar(self.name)
+        );
+        if !self.description.is_empty() {
+            let description = scalar(self.description);
+            let _infallible = writeln!(text, "  identity:\n    description: {description}");
+        }
+        text.push_str("  model:\n    primary:\n");
+        let kind = if self.provider == Provider::Echo { "echo" } else { "openai_compat" };
+        let settings = [
+            ("provider", Some(kind)),
+            ("endpoint", self.endpoint.or_else(|| self.provider.endpoint())),
+            ("model", self.model.or_else(|| self.provider.model())),
+        ];
+        for (key, value) in settings {
+            if let Some(value) = value {
+                let _infallible = writeln!(text, "      {key}: {}", scalar(value));
+            }
+        }
+        if let Some(variable) = self.provider.key_variable() {
+            let _infallible = writeln!(
+                text,
+                "      api_key_env: {variable}   # the name of the variable; never the key itself"
+            );
+        }
+        text.push_str(
+            "  prompts:\n    # A Jinja template; its variables are the keys of `context` in the \
+             request.\n    system: |\n      You are a helpful assistant. Answer briefly.\n",
+        );
+        let _infallible = writeln!(
+            text,
+            "  orchestration:\n    pattern: {}\n    max_iterations: 10            \
+             # calls of the model in one run, at most",
+            scalar(self.orchestration)
+        );
+        if !self.tools.is_empty() {
+            text.push_str("  tools:\n");
+        }
+        for tool in self.tools {
+            let _infallible = writeln!(text, "    - name: {}\n      type: builtin", scalar(tool));
+        }
+        text
+    }
+}
+
+/// Text as YAML on one line.
+pub(super) fn scalar(text: &str) -> String {
+    let json = || Value::from(text).to_string();
+    if text.contains(char::is_control) {
+        return json();
+    }
+    yaml::write(&text).map_or_else(|_| json(), |yaml| yaml.trim_end().to_owned())
+}
+
+pub(super) fn run(output: &Output, command: &Command) -> Result<(), Failure> {
+    let Command::Agent(args) = command;
+    let agent = Agent {
+        name: &args.name,
+        description: &args.description,
+        provider: args.provider,
+        model: args.model.as_deref(),
+        endpoint: args.endpoint.as_deref(),
+        orchestration: &args.orchestration,
+        tools: &args.tools,
+    };
+    // First, as the name becomes part of the path.
+    let text = agent.text()?;
+    let path = args.output_dir.join(format!("{}.agent.yaml", args.name));
+    let file = NewFile { path, text, mode: MODE_OPEN };
+    files::write(std::slice::from_ref(&file), Existing::from_force(args.force))?;
+    let path = file.path.display();
+    if output.format == Format::Json {
+        return output.json(&json!({"written": [path.to_string()]}).to_string());
+    }
+    let key = args.provider.key_variable().map_or_else(String::new, |variable| {
+        format!("\n  put the key into the variable {variable} of the daemon")
+    });
+    output.line(
+        Stream::Stdout,
+        &format!(
+            "wrote {path}\n\nNext:{key}\n  restart or reload the daemon that reads {}\n  \
+             astromeshctl run {} \"hello\"",
+            args.output_dir.display(),
+            args.name
+        ),
+    )
+}
