@@ -88,7 +88,8 @@ fn configuration(url: &Url) -> Check {
         return Check::bad(
             CheckStatus::Unavailable,
             "no runtime.yaml in ASTROMESH_CONFIG_DIR, /etc/astromesh or ./config",
-            "create one, or name its directory with --config when starting the daemon",
+            "make one with `astromeshctl init`, or name its directory with --config when starting the \
+             daemon",
         );
     }
     match config::load(&Overrides::default(), &environment) {
@@ -99,7 +100,7 @@ fn configuration(url: &Url) -> Check {
             Check::bad(
                 CheckStatus::Error,
                 format!("{count} problems; the first: {first}"),
-                "mend it; `astromeshd --check` names all problems with their remedies",
+                "mend it; `astromeshctl config validate` names all problems with their remedies",
             )
         }
         Ok(runtime) => {
