@@ -147,7 +147,7 @@ reloads_without_harm_to_a_run() {
     slow_agent slow 3000
     systemctl reload astromesh
     eventually 5 astromeshctl run slow hello --timeout 20
-    astromeshctl run slow "during the reload" > /tmp/slow.txt &
+    astromeshctl run slow "during the reload" > /tmp/slow.txt 2>&1 &
     run=$!
     slow_agent added 1
     systemctl reload astromesh
@@ -173,7 +173,7 @@ keeps_what_it_had_when_a_reload_is_wrong() {
 
 stops_when_what_is_in_flight_is_done() {
     local run
-    astromeshctl run slow "before the stop" > /tmp/slow.txt &
+    astromeshctl run slow "before the stop" > /tmp/slow.txt 2>&1 &
     run=$!
     eventually 5 bash -c "astromeshctl mesh nodes --json | grep -q '\"active_requests\": 1'"
     systemctl stop astromesh
@@ -272,6 +272,7 @@ leaves_nothing_when_purged() {
 }
 
 installs_from_a_tarball() {
+    hash -r # This shell remembers the programs where they were.
     tar -C /root -xzf /packages/astromesh-*.tar.gz
     has "$(/root/astromesh-*/install.sh)" "Installed, not started."
     same "$(property ActiveState)" inactive
