@@ -16,7 +16,7 @@ for program in astromeshd astromeshctl; do
 done
 
 ctl=$stage/release/astromeshctl
-"$ctl" man --output "$stage/man"
+"$ctl" man --output-dir "$stage/man"
 find "$stage/man" -type f -exec gzip -9n {} +
 mkdir "$stage/completions"
 "$ctl" completions bash > "$stage/completions/astromeshctl"

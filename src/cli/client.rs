@@ -4,7 +4,7 @@
 //! call may be repeated is for the user to say.
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::{ClientBuilder, RequestBuilder, Response};
@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::Global;
 use super::failure::Failure;
+use crate::config::{self, Api, Environment, Overrides};
 
 /// The largest answer read; an agent's answer is far smaller.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -43,6 +44,24 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The daemon that the user named, else the one that this host's configuration describes: after a
+/// change of its port it is still found.
+pub(super) fn daemon(global: &Global) -> Url {
+    global.url.clone().unwrap_or_else(|| {
+        let configured = config::load(&Overrides::default(), &Environment::of_this_process());
+        url_of(configured.ok().as_ref().map(|runtime| &runtime.api))
+    })
+}
+
+fn url_of(api: Option<&Api>) -> Url {
+    let text = match api {
+        Some(api) if api.host.is_unspecified() => format!("http://localhost:{}", api.port),
+        Some(api) => format!("http://{}", SocketAddr::new(api.host, api.port)),
+        None => "http://localhost:8000".to_owned(),
+    };
+    Url::parse(&text).expect("a host and a port make a URL")
+}
+
 /// Asks one daemon.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -64,7 +83,7 @@ pub(super) struct Answer {
 impl Client {
     /// For the daemon the user named; `patience` holds unless the user said otherwise.
     pub(super) fn new(global: &Global, patience: Duration) -> Result<Self, Failure> {
-        Self::to(global.url.clone(), global.timeout.unwrap_or(patience))
+        Self::to(daemon(global), global.timeout.unwrap_or(patience))
     }
 
     /// For the daemon at `base`; no call takes longer than `timeout`.
@@ -80,7 +99,7 @@ impl Client {
         silence_max: Duration,
     ) -> Result<Self, Failure> {
         let timeout = global.timeout.unwrap_or(patience);
-        Self::build(global.url.clone(), timeout, |builder| builder.read_timeout(silence_max))
+        Self::build(daemon(global), timeout, |builder| builder.read_timeout(silence_max))
     }
 
     fn build(

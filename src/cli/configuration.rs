@@ -1,4 +1,4 @@
-//! `config validate`, `config show` and `validate`: the files of this host, without a daemon.
+//! `config` and `validate`: the files of this host, without a daemon.
 //!
 //! Owns how the findings of [`crate::node::check`] are shown. Refuses to judge anything itself.
 
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::files::{self, Existing, NewFile};
 use super::output::{Fit, Format, Output, Stream, Tone};
-use crate::config::{Effective, Environment, Origin, Overrides, Problem, Problems};
+use crate::config::{self, Effective, Environment, Origin, Overrides, Problem, Problems, Setting};
 use crate::node::check::{self, Report, Verdict};
 
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +20,11 @@ pub(super) enum Command {
     /// Print every key with its value and where that came from
     #[command(after_help = SHOW_EXAMPLES)]
     Show(Args),
+    /// Make a file from another, such as a profile, with some keys set
+    ///
+    /// The result is checked before it is written. Comments are lost.
+    #[command(after_help = PATCH_EXAMPLES)]
+    Patch(PatchArgs),
 }
 
 const VALIDATE_EXAMPLES: &str = "\
@@ -37,6 +43,29 @@ Examples:
   astromeshctl config show
   astromeshctl config show --path /etc/astromesh > effective.yaml";
 
+const PATCH_EXAMPLES: &str = "\
+Examples:
+  astromeshctl config patch /etc/astromesh/profiles/mesh-worker.yaml --set spec.api.port=9000
+  astromeshctl config patch mesh-worker.yaml --set spec.mesh.seeds=http://a:8000,http://b:8000 --to runtime.yaml";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PatchArgs {
+    /// The file to begin with
+    file: PathBuf,
+
+    /// A key and its value, written as in a variable: lists with commas between their items
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+
+    /// Replace the file if it is there
+    #[arg(long, requires = "to")]
+    force: bool,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directory [default: the one a daemon started here would take]
@@ -54,6 +83,7 @@ pub(super) fn run(output: &Output, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Validate(args) => validate(output, args),
         Command::Show(args) => show(output, args),
+        Command::Patch(args) => patch(output, args),
     }
 }
 
@@ -63,6 +93,24 @@ fn show(output: &Output, args: &Args) -> Result<(), Failure> {
     match output.format {
         Format::Json => output.json(&effective.to_json().to_string()),
         Format::Text => output.line(Stream::Stdout, &effective.to_yaml()),
+    }
+}
+
+fn patch(output: &Output, args: &PatchArgs) -> Result<(), Failure> {
+    let text = config::patched(&args.file, &args.set)
+        .map_err(|problems| Failure::Configuration { problems })?;
+    let Some(path) = &args.to else {
+        return match output.format {
+            Format::Json => output.json(&json!({"text": text}).to_string()),
+            Format::Text => output.line(Stream::Stdout, text.trim_end()),
+        };
+    };
+    let file = NewFile { path: path.clone(), text, mode: files::MODE_OPEN };
+    files::write(&[file], Existing::from_force(args.force))?;
+    let written = path.display().to_string();
+    match output.format {
+        Format::Json => output.json(&json!({"written": [written]}).to_string()),
+        Format::Text => output.line(Stream::Stdout, &format!("Wrote {written}")),
     }
 }
 

@@ -24,7 +24,7 @@ Examples:
 
 const MAN_EXAMPLES: &str = "\
 Examples:
-  astromeshctl man --output /usr/local/share/man
+  astromeshctl man --output-dir /usr/local/share/man
   man astromeshctl-mesh-simulate";
 
 #[derive(Debug, clap::Args)]
@@ -45,9 +45,8 @@ enum Shell {
 #[command(after_help = MAN_EXAMPLES)]
 pub(super) struct ManArgs {
     /// The directory in which man1/ and man8/ are made
-    // With the name and type of the global flag, which it replaces here.
-    #[arg(id = "output", long = "output", value_name = "DIR", required = true)]
-    directory: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    output_dir: PathBuf,
 }
 
 pub(super) fn completions(output: &Output, args: &CompletionsArgs) -> Result<(), Failure> {
@@ -64,7 +63,7 @@ pub(super) fn completions(output: &Output, args: &CompletionsArgs) -> Result<(),
 }
 
 pub(super) fn man(output: &Output, args: &ManArgs) -> Result<(), Failure> {
-    let directory = args.directory.as_path();
+    let directory = args.output_dir.as_path();
     let failed = |error: std::io::Error| Failure::Local {
         doing: "write the man pages",
         cause: format!("{}: {error}", directory.display()),

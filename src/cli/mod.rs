@@ -18,6 +18,7 @@ mod doctor;
 mod failure;
 mod files;
 mod generate;
+mod health;
 mod init;
 mod input;
 mod json;
@@ -35,12 +36,10 @@ mod status;
 mod tools;
 mod traces;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use url::Url;
 
 use failure::Failure;
@@ -85,30 +84,31 @@ struct Global {
     json: bool,
 
     /// How answers look: `wide` shows more columns of a table and breaks no lines
-    // A path, as the commands that write files have a flag of this name that holds a directory.
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_name = "FORMAT",
-        value_parser = PossibleValuesParser::new(["text", "wide", "json"]).map(PathBuf::from)
-    )]
-    output: Option<PathBuf>,
+    #[arg(long, short, global = true, value_name = "FORMAT")]
+    output: Option<Shape>,
 
-    /// The daemon to ask
+    /// The daemon to ask [default: the one that this host's configuration describes, else
+    /// <http://localhost:8000>]
     #[arg(
         long,
         global = true,
         value_name = "URL",
         env = "ASTROMESH_DAEMON_URL",
-        default_value = "http://localhost:8000",
         value_parser = client::base_url
     )]
-    url: Url,
+    url: Option<Url>,
 
     /// How long to wait for an answer [default: 60 for run, 40 for tools test, 12 for doctor, else 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+}
+
+/// How answers look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shape {
+    Text,
+    Wide,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +125,11 @@ enum Command {
     /// The exit code is 0 when every check is ok, 1 when one is not, 3 when no daemon answers.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor,
+    /// Say whether the daemon takes work
+    ///
+    /// The exit code is 0 when it does, 1 when it does not (yet, or no more), 3 when no daemon answers.
+    #[command(after_help = health::EXAMPLES)]
+    Health,
     /// Look at the mesh, or leave it
     #[command(subcommand)]
     Mesh(mesh::Command),
@@ -219,11 +224,11 @@ pub fn main() -> ExitCode {
 
 /// How the user wants it.
 fn output(global: &Global) -> Output {
-    let (format, breadth) = match global.output.as_deref().and_then(Path::to_str) {
+    let (format, breadth) = match global.output {
         _ if global.json => (Format::Json, Breadth::Screen),
-        Some("json") => (Format::Json, Breadth::Screen),
-        Some("wide") => (Format::Text, Breadth::Wide),
-        Some(_) | None => (Format::Text, Breadth::Screen),
+        Some(Shape::Json) => (Format::Json, Breadth::Screen),
+        Some(Shape::Wide) => (Format::Text, Breadth::Wide),
+        Some(Shape::Text) | None => (Format::Text, Breadth::Screen),
     };
     Output::new(format, breadth)
 }
@@ -242,6 +247,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
     match command {
         Command::Status => status::run(global, output).await,
         Command::Doctor => doctor::run(global, output).await,
+        Command::Health => health::run(global, output).await,
         Command::Mesh(command) => mesh::run(global, output, &command).await,
         Command::Agents(command) => agents::run(global, output, &command).await,
         Command::Services => about::services(global, output).await,

@@ -72,6 +72,11 @@ impl Layers {
         if value.is_null() { None } else { Some(value) }
     }
 
+    /// What the layers say together.
+    pub(super) const fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// Where the value at this path comes from.
     pub(super) fn origin(&self, path: &str) -> Origin {
         if let Some(origin) = self.above.get(path) {

@@ -161,8 +161,9 @@ async fn static_peers_are_listed_and_a_mesh_has_none() {
 }
 
 /// Commands whose `--json` is tried where they are, or that have none.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
     "completions",
+    "config patch",
     "config show",
     "config validate",
     "daemon",
@@ -209,6 +210,7 @@ async fn every_command_speaks_json() {
     let rows: &[&[&str]] = &[
         &["status"],
         &["doctor"],
+        &["health"],
         &["services"],
         &["version"],
         &["log-level"],
@@ -224,7 +226,7 @@ async fn every_command_speaks_json() {
         &["trace", &id],
         &["metrics", "--agent", "echo"],
         &["cost"],
-        &["man", "--output", &pages],
+        &["man", "--output-dir", &pages],
         &["mesh", "status"],
         &["mesh", "nodes"],
         &["mesh", "why", "a"],
@@ -285,7 +287,7 @@ fn completions_and_man_pages_are_written_without_a_daemon() {
     }
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().display().to_string();
-    ctl(&["man", "--output", &output]);
+    ctl(&["man", "--output-dir", &output]);
     let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
     assert!(page("man1/astromeshctl-traces-list.1").contains("\\-\\-last"));
     assert!(page("man8/astromeshd.8").contains("\\-\\-config"));

@@ -23,7 +23,7 @@ use ask::Asker;
 Examples:
   astromeshctl init                                       asks
   astromeshctl init --role worker --seeds http://gateway:8000 --non-interactive
-  astromeshctl init --role gateway --mesh --output /etc/astromesh --non-interactive")]
+  astromeshctl init --role gateway --mesh --output-dir /etc/astromesh --non-interactive")]
 pub(super) struct Args {
     /// What the node does
     #[arg(long, value_enum)]
@@ -67,7 +67,7 @@ pub(super) struct Args {
 
     /// Directory for the files
     #[arg(long, value_name = "DIR", default_value = "./config")]
-    output: PathBuf,
+    output_dir: PathBuf,
 
     /// Replace files that are there
     #[arg(long)]
@@ -130,16 +130,17 @@ pub(super) fn run(output: &Output, args: &Args) -> Result<(), Failure> {
     } else {
         ask::from_flags(args)?
     };
-    let files = new_files(&args.output, &answers)?;
+    let files = new_files(&args.output_dir, &answers)?;
     files::write(&files, Existing::from_force(args.force))?;
     if output.format == Format::Json {
         let written: Vec<_> = files.iter().map(|file| file.path.display().to_string()).collect();
-        let answer = json!({"directory": args.output.display().to_string(), "written": written});
+        let answer =
+            json!({"directory": args.output_dir.display().to_string(), "written": written});
         return output.json(&answer.to_string());
     }
     let written: String =
         files.iter().map(|file| format!("wrote {}\n", file.path.display())).collect();
-    output.line(Stream::Stdout, &format!("{written}{}", next(&args.output, &answers)))
+    output.line(Stream::Stdout, &format!("{written}{}", next(&args.output_dir, &answers)))
 }
 
 /// The value of a key as a flag says it.
