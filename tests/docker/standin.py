@@ -1,0 +1,121 @@
+"""Stands in for a service of the recipes where its image cannot be had: answers as far as the tests
+need it, and records what it receives.
+
+    standin.py ollama       Ollama's API on 11434; one model, which repeats what it is asked
+    standin.py grafana      reads the provisioned files as Grafana would find them, port 3000
+    standin.py collector    takes bytes on 4317 (gRPC) and OTLP over HTTP on 4318, Prometheus text on 8889
+
+GET /received on each HTTP port tells what came in. It does not check protocols, and it is no proof
+that the real service would accept what it was sent.
+"""
+
+import json
+import pathlib
+import socketserver
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+MODEL = "llama3.1:8b"
+RECEIVED = []
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """JSON in and out; each subclass answers what it knows."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def reply(self, document, status=200, kind="application/json"):
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self):
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def do_GET(self):
+        if self.path == "/received":
+            return self.reply(RECEIVED)
+        answer = self.answer("GET", None)
+        return self.reply(*answer) if answer else self.reply({"error": "not found"}, 404)
+
+    def do_POST(self):
+        body = self.body()
+        RECEIVED.append({"path": self.path, "bytes": len(body), "text": body.decode("latin-1")})
+        answer = self.answer("POST", body)
+        return self.reply(*answer) if answer else self.reply({"error": "not found"}, 404)
+
+
+class Ollama(Quiet):
+    def answer(self, method, body):
+        if method == "GET" and self.path == "/":
+            return (b"Ollama is running", 200, "text/plain")
+        if method == "GET" and self.path == "/api/tags":
+            return ({"models": [{"name": MODEL, "model": MODEL}]},)
+        if method == "GET" and self.path == "/v1/models":
+            return ({"object": "list", "data": [{"id": MODEL, "object": "model"}]},)
+        if method == "POST" and self.path == "/v1/chat/completions":
+            asked = json.loads(body)
+            said = asked["messages"][-1]["content"]
+            message = {"role": "assistant", "content": f"stand-in: {said}"}
+            return ({
+                "id": "standin", "object": "chat.completion", "model": asked["model"],
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+            },)
+        return None
+
+
+class Grafana(Quiet):
+    provisioning = pathlib.Path("/etc/grafana/provisioning")
+
+    def answer(self, method, body):
+        if method == "GET" and self.path == "/api/health":
+            return ({"database": "ok"},)
+        if method == "GET" and self.path == "/provisioned":
+            dashboards = {}
+            for file in sorted(self.provisioning.glob("dashboards/*.json")):
+                dashboards[file.name] = json.loads(file.read_text())
+            sources = [file.read_text() for file in self.provisioning.glob("datasources/*.yaml")]
+            return ({"dashboards": dashboards, "datasources": sources},)
+        return None
+
+
+class Otlp(Quiet):
+    def answer(self, method, body):
+        return ({"partialSuccess": {}},) if method == "POST" else None
+
+
+class Exported(Quiet):
+    def answer(self, method, body):
+        return (b"", 200, "text/plain; version=0.0.4") if self.path == "/metrics" else None
+
+
+class Grpc(socketserver.BaseRequestHandler):
+    """Never answers: what a client sends before it hears anything is enough to be recorded."""
+
+    def handle(self):
+        while chunk := self.request.recv(65536):
+            RECEIVED.append({"path": "grpc", "bytes": len(chunk), "text": chunk.decode("latin-1")})
+
+
+class Threads(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+SERVERS = {
+    "ollama": [(11434, Ollama)],
+    "grafana": [(3000, Grafana)],
+    "collector": [(4317, Grpc), (4318, Otlp), (8889, Exported)],
+}
+
+for port, handler in SERVERS[sys.argv[1]]:
+    kind = Threads if handler is Grpc else ThreadingHTTPServer
+    threading.Thread(target=kind(("0.0.0.0", port), handler).serve_forever).start()
