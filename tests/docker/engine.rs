@@ -88,7 +88,7 @@ impl Drop for Recipe {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.compose(&["ps"]));
-            println!("{}", self.compose(&["logs", "--tail=60"]));
+            println!("{}", self.compose(&["logs", "--no-color", "--tail=60", "gateway"]));
         }
         self.down();
     }
