@@ -371,7 +371,9 @@ pub(super) fn base_url(value: &Value) -> Read<Url> {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             let candidate = format!("http://{text}");
-            let is_mendable = !text.contains("://") && Url::parse(&candidate).is_ok();
+            // What may be a password is not repeated.
+            let is_mendable =
+                !text.contains("://") && !text.contains('@') && Url::parse(&candidate).is_ok();
             let remedy = if is_mendable { format!("write {candidate}") } else { REMEDY.to_owned() };
             return fault("is no http or https URL", remedy);
         }

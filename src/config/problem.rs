@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::secret::{BLANK, is_secret, without_secrets};
+use super::secret;
 
 /// The most problems kept; whoever has more has the wrong file.
 pub const PROBLEMS_MAX: usize = 100;
@@ -193,10 +193,8 @@ impl Gathered {
 
 /// The value at a path as a problem repeats it.
 pub(super) fn shown(path: &str, value: &Value) -> String {
-    if is_secret(path.rsplit('.').next().unwrap_or(path)) {
-        return BLANK.to_owned();
-    }
-    let text = without_secrets(value.clone()).to_string();
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let text = secret::repeated(key.split('[').next().unwrap_or(key), value);
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

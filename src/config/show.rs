@@ -101,7 +101,7 @@ fn shown<'a>(key: &'a Key, layers: &Layers, runtime: &Runtime) -> Shown<'a> {
         (None, WhenMissing::Required) => return Shown::Nothing("required in its list"),
     };
     let name = key.path.rsplit('.').next().unwrap_or(key.path);
-    if is_secret(name) && value.is_string() {
+    if is_secret(name) && !value.is_null() {
         return Shown::Value(BLANK.into());
     }
     let is_sayable = key.kind.check(&value).is_empty();

@@ -180,6 +180,16 @@ fn a_secret_is_never_repeated() {
         error_of("  model: {primary: {api_key: {x: hush}, endpoint: 'http://me:hush@h/v1'}}");
     assert!(error.contains("api_key: ***"), "{error}");
     assert!(!error.contains("hush"), "{error}");
+    for spec in [
+        "  model: {primary: [{api_key: hush}]}",
+        "  model: {primary: {api_key: [hush], endpoint: 'http://me:hu/sh@h/v1'}}",
+        "  model: [{secret: 4711, api_key: hush}]",
+    ] {
+        let error = error_of(spec);
+        assert!(error.contains("***"), "{error}");
+        let is_told = ["hush", "hu/sh", "4711"].iter().any(|secret| error.contains(secret));
+        assert!(!is_told, "{error}");
+    }
 }
 
 #[test]

@@ -160,6 +160,11 @@ spec:
         assert!(problems.contains(part), "{part}\n--- is not in ---\n{problems}");
     }
     assert_eq!(problems.lines().count(), expected.len(), "{problems}");
+    let list = "spec: {providers: [{name: p, api_key: hush}]}";
+    let problems = self::registry(&[("providers.yaml", list)], "{primary: {provider: echo}}")
+        .provider_problems()
+        .join("\n");
+    assert!(problems.contains("\"api_key\":\"***\""), "{problems}");
     assert_eq!(registry.providers().providers.len(), 1);
 }
 

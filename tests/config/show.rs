@@ -97,6 +97,11 @@ fn secrets_are_not_shown() {
     let problems = load(&flags(directory.path()), &Environment::default()).unwrap_err();
     assert_eq!(problems.list().len(), 2);
     assert!(!problems.to_string().contains("hush"), "{problems}");
+
+    let seeds = "spec: {mesh: {seeds: ['http://me:hush@h:1', 'me:hush@h:1']}, token: 4711}";
+    let problems = crate::load_text(seeds).unwrap_err().to_string();
+    assert!(problems.contains("(got \"http://***@h:1\")"), "{problems}");
+    assert!(!problems.contains("hush") && !problems.contains("4711"), "{problems}");
 }
 
 #[test]

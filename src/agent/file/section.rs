@@ -97,7 +97,7 @@ impl Path {
     }
 
     pub(super) fn index(&self, index: usize) -> Self {
-        Self { text: format!("{}[{index}]", self.text), key: String::new() }
+        Self { text: format!("{}[{index}]", self.text), key: self.key.clone() }
     }
 
     fn dotted(&self) -> &str {
@@ -105,10 +105,7 @@ impl Path {
     }
 
     fn show(&self, value: &Value) -> String {
-        if secret::is_secret(&self.key) {
-            return secret::BLANK.to_owned();
-        }
-        let text = value.to_string();
+        let text = secret::repeated(&self.key, value);
         match text.char_indices().nth(VALUE_CHARS_MAX) {
             Some((end, _)) => format!("{}...", &text[..end]),
             None => text,
