@@ -25,8 +25,7 @@ impl Providers {
     /// Reads the files of this directory.
     pub(super) fn load(config_dir: &Path, findings: &mut Findings) -> Self {
         let mut providers = Self::default();
-        let is_ours = |name: &str| name.starts_with("providers") && name.ends_with(".yaml");
-        for path in source::files(config_dir, is_ours, FILES_MAX, findings) {
+        for path in source::files(config_dir, Self::is_file, FILES_MAX, findings) {
             let shown = source::name(&path);
             let read =
                 source::text(&path).map_err(|error| vec![file::problem(&shown, None, error)]);
@@ -40,6 +39,11 @@ impl Providers {
             }
         }
         providers
+    }
+
+    /// Whether a file of this name holds providers.
+    pub(super) fn is_file(name: &str) -> bool {
+        name.starts_with("providers") && name.ends_with(".yaml")
     }
 
     /// Tells whether these are others than before.

@@ -25,6 +25,11 @@ pub const FILES_MAX: usize = 1_000;
 
 const FILE_ENDING: &str = ".agent.yaml";
 
+/// Whether a file of this name holds an agent.
+fn is_agent(name: &str) -> bool {
+    name.ends_with(FILE_ENDING)
+}
+
 /// The agents of this node.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -111,7 +116,6 @@ impl Registry {
         let mut entries: Vec<Entry> = Vec::new();
         let mut claimed: HashMap<String, String> = HashMap::new();
         let providers = Providers::load(config_dir, &mut findings);
-        let is_agent = |name: &str| name.ends_with(FILE_ENDING);
         for path in source::files(&config_dir.join("agents"), is_agent, FILES_MAX, &mut findings) {
             let name = source::name(&path);
             let stem = name.strip_suffix(FILE_ENDING).unwrap_or(&name).to_owned();
@@ -141,6 +145,18 @@ impl Registry {
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
         (Self { entries, providers }, findings)
+    }
+
+    /// Whether a file in `agents` has the name of one that holds an agent.
+    #[must_use]
+    pub fn is_agent_file(path: &Path) -> bool {
+        is_agent(&source::name(path))
+    }
+
+    /// Whether a file of the directory has the name of one that holds providers.
+    #[must_use]
+    pub fn is_providers_file(path: &Path) -> bool {
+        Providers::is_file(&source::name(path))
     }
 
     /// In what a newer registry differs from this one.

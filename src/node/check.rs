@@ -11,6 +11,7 @@ use super::exit::Exit;
 use crate::agent::Registry;
 use crate::config::{self, Effective, Environment, Origin, Overrides, Problem, Problems};
 use crate::model;
+use crate::telemetry::logging;
 
 /// The most files that a report lists.
 const FILES_MAX: usize = 4_096;
@@ -112,7 +113,7 @@ pub(super) fn main(overrides: &Overrides, environment: &Environment, print: bool
 pub fn check(overrides: &Overrides, environment: &Environment) -> Result<Report, Problems> {
     let directory = config::directory(overrides, environment)?;
     let runtime = directory.join(config::FILE_NAME);
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = logging::filter_warning().into_iter().collect();
     let (verdict, effective) = match Effective::load(overrides, environment) {
         Ok(effective) => {
             warnings.extend(effective.runtime.warnings.iter().cloned());
@@ -152,6 +153,7 @@ impl From<Vec<Problem>> for Verdict {
 
 /// The verdict on a file that a daemon does not read by itself.
 fn unread(directory: &Path, file: &Path) -> Verdict {
+    const TOO_MANY: Verdict = Verdict::NotRead("beyond the most files that are read");
     let place = file.parent().and_then(|parent| parent.strip_prefix(directory).ok());
     match place.and_then(Path::to_str) {
         // Somebody will make it the `runtime.yaml` of a node.
@@ -159,6 +161,8 @@ fn unread(directory: &Path, file: &Path) -> Verdict {
             Ok(_) => Verdict::Sound,
             Err(problems) => Verdict::Wrong(problems),
         },
+        Some("agents") if Registry::is_agent_file(file) => TOO_MANY,
+        Some("") if Registry::is_providers_file(file) => TOO_MANY,
         Some("agents") => Verdict::NotRead("the name of an agent file ends in .agent.yaml"),
         _ => Verdict::NotRead("this version reads no such file"),
     }

@@ -248,6 +248,31 @@ fn places_are_looked_at_in_their_order() {
 }
 
 #[test]
+fn a_check_tells_which_files_are_too_many_and_what_is_no_filter() {
+    let root = working_directory(&[("runtime.yaml", "")]);
+    let config = root.path().join("config");
+    for index in 0..=32 {
+        let text = format!("spec: {{providers: {{p{index}: {{type: echo}}}}}}");
+        fs::write(config.join(format!("providers-{index:02}.yaml")), text).unwrap();
+    }
+    fs::create_dir(config.join("agents")).unwrap();
+    for index in 0..=astromesh::agent::FILES_MAX {
+        let text = AGENT.replace("{name: a}", &format!("{{name: a{index}}}"));
+        fs::write(config.join(format!("agents/{index:04}.agent.yaml")), text).unwrap();
+    }
+    let mut command = command(DAEMON, &["--check"], root.path());
+    let outcome = end(command.env("ASTROMESH_LOG", "astromesh=loud").spawn().unwrap());
+    for expected in [
+        "note: ./config/providers-32.yaml: beyond the most files that are read\n",
+        "note: ./config/agents/1000.agent.yaml: beyond the most files that are read\n",
+        "warning: ASTROMESH_LOG is no filter; write one such as",
+    ] {
+        assert!(outcome.stderr.contains(expected), "{expected} not in {}", outcome.stderr);
+    }
+    assert_eq!(outcome.stderr.matches("note: ").count(), 2);
+}
+
+#[test]
 fn a_check_reads_every_file_and_touches_nothing() {
     let root = working_directory(&[
         ("runtime.yaml", "spec: {api: {port: 9000}}"),

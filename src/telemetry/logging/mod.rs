@@ -36,6 +36,9 @@ use crate::telemetry::access::AccessLog;
 /// The environment variable with a filter in the place of the levels.
 const FILTER_VARIABLE: &str = "ASTROMESH_LOG";
 
+const NO_FILTER: &str =
+    "ASTROMESH_LOG is no filter; write one such as info,astromesh::gossip=debug";
+
 /// How to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -123,8 +126,7 @@ pub fn start(settings: Settings) -> Result<Logging, LogError> {
         let pipe = writer.pipe();
         (Some(writer), Some((pipe, path)))
     });
-    // An empty variable counts as unset, as everywhere.
-    let filter = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
+    let filter = variable();
     let (environment, bad) = match filter.as_deref().map(levels::parse).transpose() {
         Ok(filter) => (filter, None),
         Err(error) => (None, Some(error)),
@@ -138,13 +140,22 @@ pub fn start(settings: Settings) -> Result<Logging, LogError> {
         tracing::debug!(%error, "logging was started before");
     }
     if let Some(error) = bad {
-        tracing::warn!(
-            filter,
-            error,
-            "ASTROMESH_LOG is no filter; write one such as info,astromesh::gossip=debug"
-        );
+        tracing::warn!(filter, error, "{NO_FILTER}");
     }
     Ok(Logging { log, _writers: (writer, console) })
+}
+
+/// What a start would warn of: `ASTROMESH_LOG`, when it is no filter.
+#[must_use]
+pub fn filter_warning() -> Option<String> {
+    let filter = variable()?;
+    let error = levels::parse(&filter).err()?;
+    Some(format!("{NO_FILTER} (got {filter:?}: {error})"))
+}
+
+/// The filter of the environment. An empty variable counts as unset, as everywhere.
+fn variable() -> Option<String> {
+    std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty())
 }
 
 impl Logging {
