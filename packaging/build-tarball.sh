@@ -37,6 +37,7 @@ put share/bash-completion/completions $stage/completions/astromeshctl
 put share/zsh/site-functions $stage/completions/_astromeshctl
 put share/fish/vendor_completions.d $stage/completions/astromeshctl.fish
 put share/doc/astromesh docs/*.md CHANGELOG.md LICENSE $stage/third-party.txt.gz
+put share/doc/astromesh/samples docs/samples/*
 put share/doc/astromesh/examples/agents config/agents/*.yaml
 install -m 755 packaging/install.sh "$top/"
 
