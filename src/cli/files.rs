@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -51,8 +51,10 @@ pub(super) fn write(files: &[NewFile], existing: Existing) -> Result<(), Failure
             return Err(exists(&there.join(", ")));
         }
     }
-    let staged: Vec<_> =
-        files.iter().map(|file| Ok((file, stage(file)?))).collect::<Result<_, Failure>>()?;
+    let staged: Vec<_> = files
+        .iter()
+        .map(|file| Ok((file, stage(file, existing)?)))
+        .collect::<Result<_, Failure>>()?;
     for (file, temporary) in staged {
         let placed = match existing {
             Existing::Keep => temporary.persist_noclobber(&file.path),
@@ -68,16 +70,26 @@ pub(super) fn write(files: &[NewFile], existing: Existing) -> Result<(), Failure
     Ok(())
 }
 
-/// The content, on disk under a temporary name beside its own.
-fn stage(file: &NewFile) -> Result<NamedTempFile, Failure> {
+/// The content, on disk under a temporary name beside its own. What replaces a file has its owner,
+/// group and mode: whoever could read it still can, and nobody else.
+fn stage(file: &NewFile, existing: Existing) -> Result<NamedTempFile, Failure> {
     let staged = || {
         let directory = directory_of(&file.path);
         fs::create_dir_all(directory)?;
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".astromesh-")
-            .permissions(Permissions::from_mode(file.mode))
-            .tempfile_in(directory)?;
+        let mut temporary =
+            tempfile::Builder::new().prefix(".astromesh-").tempfile_in(directory)?;
         temporary.write_all(file.text.as_bytes())?;
+        let old = match existing {
+            Existing::Keep => None,
+            Existing::Replace => fs::metadata(&file.path).ok(),
+        };
+        if let Some(old) = &old {
+            // Best effort: only root may give a file away.
+            drop(fchown(temporary.as_file(), Some(old.uid()), Some(old.gid())));
+        }
+        // After the creation, which the umask takes bits from.
+        let mode = old.map_or(file.mode, |old| old.mode() & 0o777);
+        temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
         temporary.as_file().sync_all()?;
         Ok(temporary)
     };

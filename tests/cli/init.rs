@@ -27,9 +27,10 @@ fn every_configuration_that_init_writes_is_sound() {
         // Each role meets three of them, and each of them each kind of mesh.
         let provider = providers[(index + index / meshes.len()) % providers.len()];
         let root = tempfile::tempdir().unwrap();
-        let words =
-            ["init", "--role", role, "--provider", provider, "--port", "9000", "--env-file"];
-        let outcome = run(CONTROL, &[&words[..], mesh].concat(), root.path());
+        let has_agents = matches!(role, "full" | "worker");
+        let model = if has_agents { &["--provider", provider][..] } else { &[] };
+        let words = ["init", "--role", role, "--port", "9000", "--env-file"];
+        let outcome = run(CONTROL, &[&words[..], model, mesh].concat(), root.path());
         assert_eq!(outcome.code, 0, "{words:?} {mesh:?}: {}", outcome.stderr);
         let checked = run(DAEMON, &["--check", "--print-config"], root.path());
         assert_eq!(checked.code, 0, "{words:?} {mesh:?}: {}", checked.stderr);
@@ -37,7 +38,9 @@ fn every_configuration_that_init_writes_is_sound() {
         let says = |line: &str| checked.stdout.lines().any(|l| l.trim().starts_with(line));
         assert!(says("port: 9000") && says("workers: auto"), "{}", checked.stdout);
         assert!(says(&format!("enabled: {}", !mesh.is_empty())), "{}", checked.stdout);
-        let has_agents = matches!(role, "full" | "worker");
+        let is_alone = role == "full" && mesh.is_empty();
+        assert_eq!(says("host: 127.0.0.1"), is_alone, "{}", checked.stdout);
+        assert_eq!(outcome.stdout.contains("no authentication"), !is_alone, "{}", outcome.stdout);
         assert!(says(&format!("agents: {has_agents}")), "{}", checked.stdout);
         assert_eq!(says("- http://b:2"), mesh.len() == 4, "{}", checked.stdout);
         let config = root.path().join("config");
@@ -68,6 +71,28 @@ fn init_replaces_nothing_unless_told_to() {
 }
 
 #[test]
+fn init_keeps_keys_modes_and_whoever_owns_a_file() {
+    let root = working_directory(&[(".env", "KEY=hush\n"), ("runtime.yaml", "mine")]);
+    let config = root.path().join("config");
+    fs::set_permissions(config.join("runtime.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    let outcome = run(CONTROL, &["init", "--env-file", "--force"], root.path());
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("\nkept ./config/.env\n"), "{}", outcome.stdout);
+    assert_eq!(fs::read_to_string(config.join(".env")).unwrap(), "KEY=hush\n");
+    assert!(fs::read_to_string(config.join("runtime.yaml")).unwrap().contains("role full"));
+    assert_eq!(mode(&config.join("runtime.yaml")), 0o640);
+}
+
+#[test]
+fn init_says_itself_who_may_read_its_files() {
+    let root = tempfile::tempdir().unwrap();
+    let mut command =
+        command("/bin/sh", &["-c", "umask 077; exec \"$0\" init", CONTROL], root.path());
+    assert_eq!(end(command.spawn().unwrap()).code, 0);
+    assert_eq!(mode(&root.path().join("config/runtime.yaml")), 0o644);
+}
+
+#[test]
 fn init_refuses_what_the_daemon_would() {
     for (flags, expected) in [
         (
@@ -84,6 +109,9 @@ fn init_refuses_what_the_daemon_would() {
             "spec.model.primary.endpoint: must be a URL",
         ),
         (&["--role", "boss"], "invalid value 'boss'"),
+        (&["--model", "m"], "--model means nothing to echo: add --provider"),
+        (&["--provider", "echo", "--endpoint", "http://h/v1"], "--endpoint means nothing to echo"),
+        (&["--role", "gateway", "--provider", "openai"], "--provider is for agents"),
     ] {
         let root = tempfile::tempdir().unwrap();
         let outcome = run(CONTROL, &[&["init"], flags].concat(), root.path());

@@ -18,6 +18,29 @@ const TRIES_MAX: usize = 10;
 
 /// What the flags say, and defaults.
 pub(super) fn from_flags(args: &Args) -> Result<Answers, Failure> {
+    let answers = given(args)?;
+    check_flags(args, answers.role, Some(answers.provider))?;
+    Ok(answers)
+}
+
+/// Refuses flags that nothing would come of; `provider` is `None` while it is not known.
+fn check_flags(args: &Args, role: Role, provider: Option<Provider>) -> Result<(), Failure> {
+    let of_model = [("--model", args.model.is_some()), ("--endpoint", args.endpoint.is_some())];
+    let is_echo = provider == Some(Provider::Echo);
+    let mut flags = of_model.into_iter().chain([("--provider", args.provider.is_some())]);
+    let message = if !role.has_agents() {
+        flags.find(|(_, is_given)| *is_given).map(|(flag, _)| {
+            format!("{flag} is for agents, which role {} has none of: leave it out", role.name())
+        })
+    } else {
+        of_model.into_iter().find(|(_, is_given)| *is_given && is_echo).map(|(flag, _)| {
+            format!("{flag} means nothing to echo: add --provider, such as openai_compat")
+        })
+    };
+    message.map_or(Ok(()), |message| Err(Failure::Usage { message }))
+}
+
+fn given(args: &Args) -> Result<Answers, Failure> {
     let seeds =
         args.seeds.as_deref().map(seeds).transpose().map_err(|problems| usage(&problems))?;
     let name = args.name.as_deref().map(name).transpose().map_err(|problems| usage(&problems))?;
@@ -52,11 +75,12 @@ impl<R: BufRead, W: Write> Asker<R, W> {
 
     /// Asks for what the flags do not say.
     pub(super) fn ask(&mut self, args: &Args) -> Result<Answers, Failure> {
-        let given = from_flags(args)?;
+        let given = given(args)?;
         let role = match args.role {
             Some(role) => role,
             None => self.choice("Role of this node", &Role::Full)?,
         };
+        check_flags(args, role, args.provider)?;
         let mesh = match given.mesh {
             Some(mesh) => Some(mesh),
             None if self.yes("Part of a mesh?", role != Role::Full)? => {
@@ -105,6 +129,7 @@ impl<R: BufRead, W: Write> Asker<R, W> {
         if args.provider.is_none() {
             answers.provider = self.choice("Provider of the model", &Provider::Echo)?;
         }
+        check_flags(args, answers.role, Some(answers.provider))?;
         let is_bare = answers.provider == Provider::OpenaiCompat;
         let needed = |text: &str| match text {
             "" => Err("it is needed for this provider".to_owned()),

@@ -116,6 +116,13 @@ struct Answers {
     env_file: bool,
 }
 
+impl Answers {
+    /// Whether no other node has to reach this one.
+    fn is_alone(&self) -> bool {
+        self.role == Role::Full && self.mesh.is_none()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Mesh {
     name: Option<String>,
@@ -131,16 +138,24 @@ pub(super) fn run(output: &Output, args: &Args) -> Result<(), Failure> {
         ask::from_flags(args)?
     };
     let files = new_files(&args.output_dir, &answers)?;
+    // Keys that are filled in are never replaced, by no flag.
+    let (kept, files): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.mode == MODE_SECRET && file.path.exists());
     files::write(&files, Existing::from_force(args.force))?;
+    let paths = |files: &[NewFile]| -> Vec<_> {
+        files.iter().map(|file| file.path.display().to_string()).collect()
+    };
+    let (written, kept) = (paths(&files), paths(&kept));
     if output.format == Format::Json {
-        let written: Vec<_> = files.iter().map(|file| file.path.display().to_string()).collect();
-        let answer =
-            json!({"directory": args.output_dir.display().to_string(), "written": written});
+        let directory = args.output_dir.display().to_string();
+        let answer = json!({"directory": directory, "written": written, "kept": kept});
         return output.json(&answer.to_string());
     }
-    let written: String =
-        files.iter().map(|file| format!("wrote {}\n", file.path.display())).collect();
-    output.line(Stream::Stdout, &format!("{written}{}", next(&args.output_dir, &answers)))
+    let lines = |word: &str, paths: &[String]| -> String {
+        paths.iter().map(|path| format!("{word} {path}\n")).collect()
+    };
+    let said = lines("wrote", &written) + &lines("kept", &kept);
+    output.line(Stream::Stdout, &format!("{said}{}", next(&args.output_dir, &answers)))
 }
 
 /// The value of a key as a flag says it.
@@ -196,6 +211,11 @@ fn next(directory: &Path, answers: &Answers) -> String {
         } else {
             format!("export {variable}=…, the key of the model provider")
         });
+    }
+    if !answers.is_alone() {
+        lines.push(
+            "there is no authentication: start it in a network that you trust only".to_owned(),
+        );
     }
     lines.push(format!("astromeshd --config {directory} --check"));
     lines.push(format!("astromeshd --config {directory}"));

@@ -44,6 +44,7 @@ impl Role {
 pub(super) fn runtime(answers: &Answers) -> Result<String, Failure> {
     let role = answers.role.name();
     let place = if answers.mesh.is_some() { "in a mesh" } else { "without a mesh" };
+    let host = if answers.is_alone() { "127.0.0.1" } else { "0.0.0.0" };
     let mut text = format!(
         "# A node of role {role}, {place}.
 # Keys that are not here have their defaults; `astromeshctl config show` prints them all.
@@ -54,7 +55,7 @@ metadata:
 
 spec:
   api:
-    host: 0.0.0.0
+    host: {host}
     port: {}
     workers: auto
 
