@@ -82,15 +82,21 @@ async fn show(global: &Global, output: &Output, name: &str) -> Result<(), Failur
     if output.format == Format::Json {
         return output.json(&document.text);
     }
+    let document: Value = document.read()?;
     let AgentList { agents } = client.get(&["v1", "agents"]).await?.read()?;
     let stream = Stream::Stdout;
+    // The list says nothing of these where another node runs the agent; its file does.
+    let listed_or_filed = |listed: &str, key: &str| {
+        let filed = document["metadata"][key].as_str().unwrap_or_default();
+        output.printable(stream, if listed.is_empty() { filed } else { listed })
+    };
     if let Some(entry) = agents.iter().find(|entry| entry.summary.name == name) {
         let (status, tone) = status(entry);
         let nodes = if entry.nodes.is_empty() { "none".to_owned() } else { entry.nodes.join(", ") };
         let rows = [
             ("Name", output.printable(stream, &entry.summary.name)),
-            ("Version", output.printable(stream, &entry.summary.version)),
-            ("Namespace", output.printable(stream, &entry.summary.namespace)),
+            ("Version", listed_or_filed(&entry.summary.version, "version")),
+            ("Namespace", listed_or_filed(&entry.summary.namespace, "namespace")),
             ("Status", output.paint(stream, tone, status)),
             ("Nodes", output.printable(stream, &nodes)),
         ];
@@ -100,7 +106,7 @@ async fn show(global: &Global, output: &Output, name: &str) -> Result<(), Failur
             output.line(stream, &format!("\n{}", output.paint(stream, Tone::Bad, &error)))?;
         }
     }
-    let text = yaml::write(&document.read::<Value>()?)
+    let text = yaml::write(&document)
         .map_err(|error| Failure::Local { doing: "show the file", cause: error.to_string() })?;
     output.line(stream, &format!("\n{}", output.printable(stream, text.trim_end())))
 }

@@ -3,6 +3,7 @@
 //! Owns the base URL, the limits of a call and the reading of errors. It never retries: whether a
 //! call may be repeated is for the user to say.
 
+use std::env;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -44,13 +45,23 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Names the daemon where no flag does. Empty it counts as unset, as variables of the daemon do.
+const URL_VARIABLE: &str = "ASTROMESH_DAEMON_URL";
+
 /// The daemon that the user named, else the one that this host's configuration describes: after a
 /// change of its port it is still found.
-pub(super) fn daemon(global: &Global) -> Url {
-    global.url.clone().unwrap_or_else(|| {
-        let configured = config::load(&Overrides::default(), &Environment::of_this_process());
-        url_of(configured.ok().as_ref().map(|runtime| &runtime.api))
-    })
+pub(super) fn daemon(global: &Global) -> Result<Url, Failure> {
+    if let Some(url) = &global.url {
+        return Ok(url.clone());
+    }
+    let variable = env::var_os(URL_VARIABLE).unwrap_or_default();
+    if !variable.is_empty() {
+        return base_url(&variable.to_string_lossy()).map_err(|advice| Failure::Usage {
+            message: format!("{URL_VARIABLE} is wrong: {advice}"),
+        });
+    }
+    let configured = config::load(&Overrides::default(), &Environment::of_this_process());
+    Ok(url_of(configured.ok().as_ref().map(|runtime| &runtime.api)))
 }
 
 fn url_of(api: Option<&Api>) -> Url {
@@ -83,7 +94,7 @@ pub(super) struct Answer {
 impl Client {
     /// For the daemon the user named; `patience` holds unless the user said otherwise.
     pub(super) fn new(global: &Global, patience: Duration) -> Result<Self, Failure> {
-        Self::to(daemon(global), global.timeout.unwrap_or(patience))
+        Self::to(daemon(global)?, global.timeout.unwrap_or(patience))
     }
 
     /// For the daemon at `base`; no call takes longer than `timeout`.
@@ -99,7 +110,7 @@ impl Client {
         silence_max: Duration,
     ) -> Result<Self, Failure> {
         let timeout = global.timeout.unwrap_or(patience);
-        Self::build(daemon(global), timeout, |builder| builder.read_timeout(silence_max))
+        Self::build(daemon(global)?, timeout, |builder| builder.read_timeout(silence_max))
     }
 
     fn build(

@@ -87,18 +87,14 @@ struct Global {
     #[arg(long, short, global = true, value_name = "FORMAT")]
     output: Option<Shape>,
 
-    /// The daemon to ask [default: the one that this host's configuration describes, else
-    /// <http://localhost:8000>]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "ASTROMESH_DAEMON_URL",
-        value_parser = client::base_url
-    )]
+    /// The daemon to ask [variable: `ASTROMESH_DAEMON_URL`] [default: the one that this host's
+    /// configuration describes, else <http://localhost:8000>]
+    // The variable is read when a daemon is asked: a wrong one is nothing to other commands.
+    #[arg(long, global = true, value_name = "URL", value_parser = client::base_url)]
     url: Option<Url>,
 
-    /// How long to wait for an answer [default: 60 for run, 40 for tools test, 12 for doctor, else 5]
+    /// How long to wait for an answer [default: 60 for run, 40 for tools test, 30 for reload,
+    /// 12 for doctor, 3 for health, else 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }

@@ -75,6 +75,21 @@ fn mesh_nodes_is_a_table_ordered_by_name() {
 }
 
 #[test]
+fn agents_show_takes_from_the_file_what_the_list_does_not_say() {
+    let list = json!({"agents": [{"name": "echo", "version": "", "namespace": "",
+        "status": "deployed", "nodes": ["worker"]}]});
+    let file = json!({"metadata": {"name": "echo", "version": "1.2.3", "namespace": "edge"}});
+    let daemon = Daemon::start(vec![
+        Route::ok("GET /v1/agents", &list.to_string()),
+        Route::ok("GET /v1/agents/echo", &file.to_string()),
+    ]);
+    let outcome = daemon.run(&["agents", "show", "echo"]);
+    assert_plain(&outcome);
+    let expected = "Name       echo\nVersion    1.2.3\nNamespace  edge\n";
+    assert!(outcome.stdout.starts_with(expected), "{}", outcome.stdout);
+}
+
+#[test]
 fn agents_list_shows_nodes_and_the_errors_of_drafts() {
     let body = json!({"agents": [
         {"name": "echo", "version": "0.1.0", "namespace": "default", "status": "deployed",

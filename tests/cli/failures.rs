@@ -35,6 +35,20 @@ fn unreachable_is_3_and_names_the_url_and_the_way_out() {
 }
 
 #[test]
+fn a_variable_without_a_url_matters_only_to_commands_that_ask() {
+    let directory = tempfile::tempdir().unwrap();
+    let outcome = run_with("localhost:1", &["status"], "");
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    let expected = "ASTROMESH_DAEMON_URL is wrong: a URL starts with http:// or https://";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    let words = ["init", "--output-dir", directory.path().to_str().unwrap()];
+    let outcome = run_with("localhost:1", &words, "");
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let outcome = run_with("", &["status", "--timeout", "1"], "");
+    assert!(!outcome.stderr.contains("ASTROMESH_DAEMON_URL is wrong"), "{}", outcome.stderr);
+}
+
+#[test]
 fn unreachable_is_json_on_stderr_with_json() {
     let outcome = run_with(&nobody(), &["status", "--json"], "");
     assert_eq!((outcome.code, outcome.stdout.as_str()), (3, ""));

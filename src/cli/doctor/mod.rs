@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, output: &Output) -> Result<(), Failure>
     let (report, json, exit_code) = match asked {
         Ok((report, text)) => (report, text, UNHEALTHY),
         Err(failure) if is_no_daemon(&failure) => {
-            let report = local::report(&client::daemon(global), &failure);
+            let report = local::report(&client::daemon(global)?, &failure);
             let json = serde_json::to_string(&report).unwrap_or_default();
             (report, json, NO_DAEMON)
         }
