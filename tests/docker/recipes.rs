@@ -1,5 +1,7 @@
 //! The other recipes: valid, and what each is for.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::engine::{Recipe, client, json as get, root, run, until};
@@ -50,7 +52,7 @@ async fn the_nodes_of_the_gpu_recipe_are_a_mesh() {
 
 #[tokio::test]
 #[ignore = "needs a Docker engine"]
-async fn the_developer_sees_metrics_dashboards_and_traces() {
+async fn the_developer_sees_metrics_and_a_dashboard() {
     let _recipe = Recipe::up("dev-full.yml", &[]);
     until("Prometheus has scraped the node", async || {
         let Some(targets) = get("http://127.0.0.1:9090/api/v1/targets").await else { return false };
@@ -67,17 +69,34 @@ async fn the_developer_sees_metrics_dashboards_and_traces() {
     for (file, dashboard) in dashboards {
         assert!(!dashboard["panels"].as_array().unwrap().is_empty(), "{file} has panels");
     }
+}
 
-    let answer = client()
-        .post("http://127.0.0.1:8000/v1/agents/echo/run")
-        .json(&json!({"query": "trace me"}))
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success());
-    until("the collector has the trace", async || {
-        let received = get("http://127.0.0.1:4318/received").await.unwrap_or(Value::Null);
-        received.to_string().contains("agent.run")
-    })
-    .await;
+/// The names of our metrics in a text.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("astromesh_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_there_are() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let documented = read("docs/metrics.md");
+    let documented = metrics(&documented);
+    let dashboard: Value =
+        serde_json::from_str(&read("recipes/dev-full/grafana/dashboards/astromesh.json")).unwrap();
+    let mut asked = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expression = target["expr"].as_str().unwrap();
+            for metric in metrics(expression) {
+                let family = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|ending| metric.strip_suffix(ending))
+                    .unwrap_or(metric);
+                assert!(documented.contains(family), "{metric} in {expression}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 10, "the dashboard asks for metrics");
 }
