@@ -30,8 +30,8 @@ use crate::telemetry::numbers::{Summary, series};
 use crate::telemetry::{page, process::Process};
 use crate::{directory, gossip};
 
-/// A gossip thread that is busier than this is left out of the page.
-const GOSSIP_WAIT_MAX: Duration = Duration::from_millis(250);
+/// A gossip thread that is busier than this is left out of the answer.
+pub(super) const GOSSIP_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// Those numbers of the gossip that rise and fall.
 const GOSSIP_LEVELS: [&str; 2] = ["event_listeners", "local_health"];

@@ -1,5 +1,6 @@
 //! Handlers that say how this node is.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::app::App;
+use super::metrics::GOSSIP_WAIT_MAX;
 use super::types::{Health, MeshStatus, Peer, SystemStatus};
 use crate::gossip;
 
@@ -44,7 +46,11 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<SystemStatus> {
 /// How the mesh is; `None` when it is off, or the node is stopping.
 async fn mesh(app: &App) -> Option<MeshStatus> {
     let handle = app.mesh.as_ref()?;
-    let counters = handle.counters().await.ok()?;
+    // A gossip thread that hangs must not hang this answer: then its counters are left out.
+    let counters = match tokio::time::timeout(GOSSIP_WAIT_MAX, handle.counters()).await {
+        Ok(counters) => counters.ok()?,
+        Err(_) => BTreeMap::new(),
+    };
     let snapshot = app.directory.snapshot();
     let local = snapshot.member(snapshot.local)?;
     Some(MeshStatus {

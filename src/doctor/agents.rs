@@ -77,6 +77,7 @@ pub(super) async fn providers(registry: &Registry, until: Instant) -> Vec<(Strin
             tasks.push(Subject::Upstream(url));
         }
     }
+    let more = tasks.len().saturating_sub(ASKED_MAX);
     tasks.truncate(ASKED_MAX);
     let asked = all(tasks.into_iter().map(Subject::check).collect(), until).await;
     let late = || {
@@ -86,7 +87,22 @@ pub(super) async fn providers(registry: &Registry, until: Instant) -> Vec<(Strin
             "ask again: others took too long",
         )
     };
-    names.into_iter().zip(asked.into_iter().map(|check| check.unwrap_or_else(late))).collect()
+    let asked = asked.into_iter().map(|check| check.unwrap_or_else(late));
+    let mut rows: Vec<_> = names.into_iter().zip(asked).collect();
+    if more > 0 {
+        rows.push(("providers".to_owned(), unasked(more)));
+    }
+    rows
+}
+
+/// The row for what is beyond [`ASKED_MAX`].
+fn unasked(count: usize) -> Check {
+    Check::bad(
+        Status::Degraded,
+        format!("{count} more were not asked: a report asks {ASKED_MAX} models and processes"),
+        "nothing is known to be wrong with them; traces show how their runs end",
+    )
+    .with("unasked", count)
 }
 
 /// What an agent needs from outside.
@@ -133,7 +149,9 @@ async fn model(model: &dyn ChatModel) -> Check {
 }
 
 async fn upstream(url: &UpstreamUrl, limit: Duration) -> Check {
-    let place = format!("http://{}{}", url.authority, url.path);
+    // A query may hold a key.
+    let path = url.path.split('?').next().unwrap_or_default();
+    let place = format!("http://{}{path}", url.authority);
     let reason = match timeout(limit, TcpStream::connect(&url.authority)).await {
         Ok(Ok(_)) => return Check::ok(format!("{place} takes connections")),
         Ok(Err(error)) => error.to_string(),
@@ -144,4 +162,19 @@ async fn upstream(url: &UpstreamUrl, limit: Duration) -> Check {
         format!("{place}: {reason}"),
         "start the agent's process, or mend spec.upstream.url in its file",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_query_of_an_upstream_is_not_told() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = UpstreamUrl { authority: closed.to_string(), path: "/run?key=hush".to_owned() };
+        let check = upstream(&url, ANSWER_MAX).await;
+        assert_eq!(check.status, Status::Unreachable);
+        assert!(check.message.starts_with(&format!("http://{closed}/run: ")), "{check:?}");
+        assert!(!format!("{check:?}").contains("hush"), "{check:?}");
+    }
 }

@@ -1,9 +1,11 @@
 //! The path to each member, both ways, and how it sees this node.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use astromesh_wire::State;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 
 use super::ask::{Fault, Said, Sees};
 use super::mesh::seen;
@@ -22,15 +24,20 @@ const HISTORIES_MAX: usize = 32;
 /// that is one.
 const SILENCE: Duration = Duration::from_secs(16);
 
-/// A row for each member, the unhealthy first.
-pub(super) async fn checks(mesh: &Handle, network: &Network) -> Vec<(String, Check)> {
+/// A row for each member, the unhealthy first; what is not told by then is left out of the rows.
+pub(super) async fn checks(
+    mesh: &Handle,
+    network: &Network,
+    until: Instant,
+) -> Vec<(String, Check)> {
     let mut rows = Vec::new();
     for (index, member) in listed(&network.snapshot).take(MEMBERS_MAX).enumerate() {
         let is_well = member.state == State::Alive;
         let history = if is_well || index >= HISTORIES_MAX {
             None
         } else {
-            mesh.history(member.id.to_string()).await.ok()
+            let history = timeout_at(until, mesh.history(member.id.to_string())).await;
+            history.ok().and_then(Result::ok)
         };
         rows.push((format!("member:{}", member.name), check(network, member, history.as_ref())));
     }
@@ -47,7 +54,10 @@ fn check(network: &Network, member: &Member, history: Option<&NodeHistory>) -> C
         State::Suspect => suspect(member, history),
         State::Alive => alive(network, member, path, said),
     };
-    let said = said.and_then(|said| said.as_ref().ok());
+    // What somebody else says at its address is not told as the member's.
+    let is_it =
+        |said: &&Said| said.mesh.as_ref().is_some_and(|mesh| mesh.node_id == member.id.to_string());
+    let said = said.and_then(|said| said.as_ref().ok()).filter(is_it);
     let ago = |at: fn(&MemberPath) -> Option<Duration>| -> Value {
         json!(path.and_then(at).map(|ago| ago.as_secs_f64()))
     };
@@ -120,38 +130,62 @@ fn alive(
         }
         _ => {}
     }
+    answer(member, path, said, network.inspection.advertised)
+}
+
+/// What it said over HTTP, at the place that the mesh tells of it.
+fn answer(
+    member: &Member,
+    path: Option<&MemberPath>,
+    said: Option<&Result<Said, Fault>>,
+    advertised: SocketAddr,
+) -> Check {
     match said {
         Some(Err(fault)) => Check::bad(
             Status::Degraded,
             format!("answers pings, but not over HTTP at {}: {}", member.url, fault.text),
             "no request can be forwarded there: open its TCP port, or mend spec.mesh.advertise there",
         ),
+        Some(Ok(Said { mesh: None, .. })) => Check::bad(
+            Status::Degraded,
+            format!("answers pings, but at {} answers a node whose mesh is off", member.url),
+            "requests for it go to that node: mend spec.mesh.advertise there",
+        ),
+        Some(Ok(Said { mesh: Some(mesh), .. })) if mesh.node_id != member.id.to_string() => {
+            Check::bad(
+                Status::Degraded,
+                format!(
+                    "answers pings, but at {} answers another node, {}",
+                    member.url, mesh.node_name
+                ),
+                "requests for it go to that node: mend spec.mesh.advertise there, or end the node \
+                 that took its port",
+            )
+        }
         Some(Ok(Said { sees: Some(Sees::As(state)), .. })) if state != "alive" => Check::bad(
             Status::Degraded,
             format!("answers pings, but sees this node as {state}"),
             format!(
-                "its datagrams must reach UDP {}: `astromeshctl mesh why` there tells more",
-                network.inspection.advertised
+                "its datagrams must reach UDP {advertised}: `astromeshctl mesh why` there tells more"
             ),
         ),
         Some(Ok(Said { sees: Some(Sees::Nothing), .. })) => Check::bad(
             Status::Degraded,
             "does not have this node as a member".to_owned(),
-            format!(
-                "it must reach this node at UDP {}: mend spec.mesh.advertise here",
-                network.inspection.advertised
-            ),
+            format!("it must reach this node at UDP {advertised}: mend spec.mesh.advertise here"),
         ),
-        Some(Ok(_)) | None => Check::ok(well(path, said.is_some())),
+        Some(Ok(Said { sees: Some(Sees::As(_)), .. })) => {
+            Check::ok(format!("{}, sees this node as alive", well(path)))
+        }
+        Some(Ok(Said { sees: None, .. })) | None => Check::ok(well(path)),
     }
 }
 
-fn well(path: Option<&MemberPath>, was_asked: bool) -> String {
-    let ping = match path.filter(|path| answers_directly(path)).and_then(|path| path.round_trip) {
+fn well(path: Option<&MemberPath>) -> String {
+    match path.filter(|path| answers_directly(path)).and_then(|path| path.round_trip) {
         Some(took) => format!("answers pings in {:.1} ms", took.as_secs_f64() * 1e3),
         None => "alive; not pinged lately by this node".to_owned(),
-    };
-    if was_asked { format!("{ping}, sees this node as alive") } else { ping }
+    }
 }
 
 /// Only helpers reach it. Whether its own datagrams come tells which way is blocked.
@@ -180,4 +214,35 @@ fn indirect(network: &Network, member: &Member, path: &MemberPath) -> Check {
             member.name
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use astromesh_wire::NodeId;
+
+    use super::*;
+    use crate::doctor::ask::Mesh;
+
+    #[test]
+    fn a_member_sees_this_node_only_if_it_is_who_answers_and_said_so() {
+        let id = |number| NodeId::from_bytes([number; 16]);
+        let member = Member::new(id(1), "one", ([10, 0, 0, 1], 8000).into());
+        let mesh = |number| {
+            let node_id = id(number).to_string();
+            Mesh { node_id, node_name: format!("n{number}"), cluster: "c".to_owned() }
+        };
+        let alive = || Some(Sees::As("alive".to_owned()));
+        let rows = [
+            ("itself", Some(mesh(1)), alive(), Status::Ok, true),
+            ("itself, mute", Some(mesh(1)), None, Status::Ok, false),
+            ("a stranger", Some(mesh(2)), alive(), Status::Degraded, false),
+            ("without a mesh", None, None, Status::Degraded, false),
+        ];
+        for (name, mesh, sees, status, is_seen) in rows {
+            let said = Said { version: "1".to_owned(), mesh, sees, clock_ahead: None };
+            let check = answer(&member, None, Some(&Ok(said)), ([10, 0, 0, 9], 8000).into());
+            let says_so = check.message.contains("sees this node");
+            assert_eq!((check.status, says_so), (status, is_seen), "{name}: {check:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::ask::{Fault, FaultKind, Said, Sees};
-use super::network::{Asked, Network};
+use super::network::{Asked, Mute, Network};
 use super::report::{Check, Status};
 use crate::config::Runtime;
 use crate::gossip::seeds::{Asked as Outcome, SeedState};
@@ -22,6 +22,23 @@ pub(super) fn off(config: &Runtime) -> Check {
         "set spec.mesh.enabled: true in runtime.yaml (with the image: ASTROMESH_MESH_ENABLED=true) \
          and restart",
     )
+}
+
+/// The check of a node whose gossip tells nothing.
+pub(super) fn mute(why: Mute) -> Check {
+    match why {
+        Mute::Stopped => Check::bad(
+            Status::Error,
+            "the mesh part of this node has stopped",
+            "the node is stopping, or its log says what happened",
+        ),
+        Mute::Silent => Check::bad(
+            Status::Error,
+            "the mesh part of this node does not answer; nothing can be said of seeds and members",
+            "look whether the host is overloaded or its disk hangs; if it stays so, restart the \
+             daemon and report it",
+        ),
+    }
 }
 
 /// Whether this node is in its mesh.

@@ -35,7 +35,7 @@ use crate::api::types::ReloadStatus;
 use crate::config::Runtime;
 use crate::gossip;
 use crate::routing::LocalLoad;
-use network::Network;
+use network::{Mute, Network};
 pub use readiness::Condition;
 use report::{Check, Report, Status};
 
@@ -44,6 +44,10 @@ const REPORT_MAX: Duration = Duration::from_secs(5);
 
 /// Of that, time for whatever is asked of others.
 const ASKING_MAX: Duration = Duration::from_millis(4_500);
+
+/// A directory is looked at by one report at a time, for a disk that hangs keeps the thread that
+/// looks. A look takes milliseconds; one that takes longer than this holds up others no longer.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Reports that are made at once; others wait.
 const REPORTS_MAX: usize = 2;
@@ -86,6 +90,7 @@ pub struct Doctor {
     load: LocalLoad,
     client: Client,
     turns: Semaphore,
+    disks: Disks,
 }
 
 impl fmt::Debug for Setup {
@@ -106,7 +111,8 @@ impl Doctor {
     pub fn new(setup: Setup) -> Self {
         let Setup { current, reload, http, started, mesh, load, client } = setup;
         let turns = Semaphore::new(REPORTS_MAX);
-        Self { current, reload, http, started, mesh, load, client, turns }
+        let disks = Disks::default();
+        Self { current, reload, http, started, mesh, load, client, turns, disks }
     }
 
     /// Looks at everything; takes five seconds at most, once it is its turn.
@@ -120,10 +126,10 @@ impl Doctor {
             self.network(until),
             agents::providers(&agents, until),
             self.peers(&config, until),
-            disks(&config, began + REPORT_MAX),
+            self.disks.check(&config, began + REPORT_MAX),
             blocking(began + REPORT_MAX, host::file_limits),
         );
-        let bound = network.as_ref().and_then(|network| network.inspection.bound);
+        let bound = network.as_ref().and_then(|network| network.as_ref().ok()?.inspection.bound);
         let mut checks = vec![
             ("runtime".to_owned(), host::runtime(&config, self.started.elapsed())),
             ("ports".to_owned(), host::ports(self.http, bound)),
@@ -132,22 +138,17 @@ impl Doctor {
         ];
         checks.extend(disks);
         match (&network, &self.mesh) {
-            (Some(network), Some(mesh)) => {
+            (Some(Ok(network)), Some(mesh)) => {
                 checks.push(("mesh".to_owned(), mesh::check(network)));
                 checks.push(("address".to_owned(), address::check(network)));
                 checks.extend(mesh::seeds(network));
                 checks.push(("clock".to_owned(), address::clock(network)));
                 checks
                     .push(("socket_buffers".to_owned(), host::socket_buffers(&network.inspection)));
-                checks.extend(members::checks(mesh, network).await);
+                checks.extend(members::checks(mesh, network, began + REPORT_MAX).await);
             }
-            (None, Some(_)) => {
-                let stopping = "the mesh part of this node has stopped";
-                let remedy = "the node is stopping, or its log says what happened";
-                let check = Check::bad(Status::Error, stopping, remedy);
-                checks.push(("mesh".to_owned(), check));
-            }
-            (_, None) => checks.push(("mesh".to_owned(), mesh::off(&config))),
+            (Some(Err(mute)), _) => checks.push(("mesh".to_owned(), mesh::mute(*mute))),
+            (None, _) | (_, None) => checks.push(("mesh".to_owned(), mesh::off(&config))),
         }
         checks.extend(peers);
         checks.push(("agents".to_owned(), agents::agents(&agents)));
@@ -156,8 +157,8 @@ impl Doctor {
         Report::of(checks)
     }
 
-    async fn network(&self, until: Instant) -> Option<Network> {
-        Network::gather(self.mesh.as_ref()?, &self.client, until).await
+    async fn network(&self, until: Instant) -> Option<Result<Network, Mute>> {
+        Some(Network::gather(self.mesh.as_ref()?, &self.client, until).await)
     }
 
     /// A row for each static peer, which count only without a mesh.
@@ -190,17 +191,53 @@ impl Doctor {
     }
 }
 
-/// A row for each directory that is written.
-async fn disks(config: &Runtime, until: Instant) -> Vec<(String, Check)> {
-    let log = config.log.file.enabled.then(|| config.log.file.directory.clone());
-    let (data, log) = tokio::join!(disk(Some(config.data_dir.clone()), until), disk(log, until));
-    let rows = [("disk", data), ("disk:log", log)];
-    rows.into_iter().filter_map(|(name, check)| Some((name.to_owned(), check?))).collect()
+/// The directories that are written, each with the turn of whoever looks at it.
+struct Disks {
+    data: Arc<Semaphore>,
+    log: Arc<Semaphore>,
 }
 
-async fn disk(path: Option<PathBuf>, until: Instant) -> Option<Check> {
+impl Default for Disks {
+    fn default() -> Self {
+        Self { data: Arc::new(Semaphore::new(1)), log: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Disks {
+    /// A row for each.
+    async fn check(&self, config: &Runtime, until: Instant) -> Vec<(String, Check)> {
+        let log = config.log.file.enabled.then(|| config.log.file.directory.clone());
+        let (data, log) = tokio::join!(
+            disk(&self.data, Some(config.data_dir.clone()), until),
+            disk(&self.log, log, until),
+        );
+        let rows = [("disk", data), ("disk:log", log)];
+        rows.into_iter().filter_map(|(name, check)| Some((name.to_owned(), check?))).collect()
+    }
+}
+
+async fn disk(turn: &Arc<Semaphore>, path: Option<PathBuf>, until: Instant) -> Option<Check> {
     let path = path?;
-    Some(blocking(until, move || host::disk(&path)).await)
+    Some(alone(turn, until, move || host::disk(&path)).await)
+}
+
+/// The same as [`blocking`], unless an earlier look still has the turn.
+async fn alone(
+    turn: &Arc<Semaphore>,
+    until: Instant,
+    look: impl FnOnce() -> Check + Send + 'static,
+) -> Check {
+    let wait = until.min(Instant::now() + DISK_WAIT_MAX);
+    let Ok(Ok(permit)) = timeout_at(wait, Arc::clone(turn).acquire_owned()).await else {
+        let message = "an earlier look at it still hangs, so it was not looked at again";
+        return Check::bad(Status::Error, message, HANGING);
+    };
+    let look = move || {
+        // Given back when the system answers, however late.
+        let _permit = permit;
+        look()
+    };
+    blocking(until, look).await
 }
 
 /// What this comes to on a thread that may block; after the deadline it is left to itself.
@@ -213,7 +250,46 @@ async fn blocking(until: Instant, look: impl FnOnce() -> Check + Send + 'static)
         Err(_) => Check::bad(
             Status::Error,
             format!("no answer of the system within {} s", REPORT_MAX.as_secs()),
-            "look whether a disk or a network drive hangs",
+            HANGING,
         ),
+    }
+}
+
+const HANGING: &str = "look whether a disk or a network drive hangs";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::network::within;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_costs_one_thread_and_is_looked_at_again_when_it_is_back() {
+        let turn = Arc::new(Semaphore::new(1));
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let (back, hangs) = mpsc::channel::<()>();
+
+        let first = alone(&turn, soon(), move || {
+            hangs.recv().unwrap_or_default();
+            Check::ok("late")
+        });
+        assert!(first.await.message.starts_with("no answer of the system"));
+        let second = alone(&turn, soon(), || panic!("there is a thread that waits already"));
+        assert!(second.await.message.contains("still hangs"));
+
+        drop(back);
+        let third = alone(&turn, Instant::now() + REPORT_MAX, || Check::ok("back")).await;
+        assert_eq!(third, Check::ok("back"));
+    }
+
+    #[tokio::test]
+    async fn a_gossip_thread_that_does_not_answer_is_told_apart_from_one_that_has_ended() {
+        let until = Instant::now() + Duration::from_millis(20);
+        let silent = within(until, std::future::pending::<Result<(), gossip::Stopped>>()).await;
+        assert_eq!(silent, Err(Mute::Silent));
+        let stopped = within(until, async { Err::<(), _>(gossip::Stopped) }).await;
+        assert_eq!(stopped, Err(Mute::Stopped));
+        assert!(mesh::mute(Mute::Silent).message.contains("does not answer"));
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use astromesh_wire::{NodeId, State};
 use reqwest::Client;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::ask::{self, Fault, Said};
 use crate::directory::{Member, Snapshot};
-use crate::gossip::Handle;
 use crate::gossip::inspect::{Inspection, MemberPath};
 use crate::gossip::seeds::Joining;
+use crate::gossip::{Handle, Stopped};
 
 /// Members that are listed, the unhealthy first.
 pub(super) const MEMBERS_MAX: usize = 256;
@@ -36,6 +36,24 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// What came of asking a node; `None` when it was not asked or there was no time.
 pub(super) type Asked = Option<Result<Said, Fault>>;
 
+/// Why the gossip told nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mute {
+    /// It has ended.
+    Stopped,
+    /// Its thread does not answer in time.
+    Silent,
+}
+
+/// What the gossip answers, if it does in time.
+pub(super) async fn within<T>(
+    until: Instant,
+    answer: impl Future<Output = Result<T, Stopped>>,
+) -> Result<T, Mute> {
+    let answer = timeout_at(until, answer).await.map_err(|_| Mute::Silent)?;
+    answer.map_err(|Stopped| Mute::Stopped)
+}
+
 /// What the mesh checks look at.
 pub(super) struct Network {
     pub(super) snapshot: Arc<Snapshot>,
@@ -52,8 +70,12 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Asks everybody; `None` when the gossip has ended.
-    pub(super) async fn gather(mesh: &Handle, client: &Client, until: Instant) -> Option<Self> {
+    /// Asks everybody.
+    pub(super) async fn gather(
+        mesh: &Handle,
+        client: &Client,
+        until: Instant,
+    ) -> Result<Self, Mute> {
         let snapshot = mesh.directory().snapshot();
         let joining = mesh.joining();
         let own_id = snapshot.local.to_string();
@@ -71,21 +93,21 @@ impl Network {
         let itself = snapshot.member(snapshot.local).and_then(|local| Url::parse(&local.url).ok());
         let (inspection, counters, seeds, members, itself) = tokio::join!(
             probed(mesh, &snapshot, until),
-            mesh.counters(),
+            within(until, mesh.counters()),
             ask::all(seeds, until),
             ask::all(members, until),
             ask::all(itself.into_iter().map(ask).collect(), until),
         );
         let inspection = inspection?;
         let members = asked.into_iter().zip(members);
-        Some(Self {
+        Ok(Self {
             // Probing may have changed it.
             snapshot: mesh.directory().snapshot(),
             cluster: mesh.cluster().to_owned(),
             joining,
             paths: inspection.members.iter().map(|path| (path.id, *path)).collect(),
             inspection,
-            counters: counters.ok()?,
+            counters: counters?,
             seeds,
             members: members.filter_map(|((id, _), said)| Some((id, said?))).collect(),
             itself: itself.into_iter().next().flatten(),
@@ -127,20 +149,20 @@ const fn rank(state: State) -> u8 {
 
 /// The paths to all members, after those that are in doubt were probed, twice if need be: one
 /// datagram may always be lost.
-async fn probed(mesh: &Handle, snapshot: &Snapshot, until: Instant) -> Option<Inspection> {
-    let mut inspection = mesh.inspect().await.ok()?;
+async fn probed(mesh: &Handle, snapshot: &Snapshot, until: Instant) -> Result<Inspection, Mute> {
+    let mut inspection = within(until, mesh.inspect()).await?;
     for _ in 0..2 {
         let live = |path: &&MemberPath| snapshot.member(path.id).is_some_and(Member::is_live);
         let doubtful = inspection.members.iter().filter(|path| !is_fresh(path)).filter(live);
         let ids: Vec<NodeId> = doubtful.map(|path| path.id).take(PROBED_MAX).collect();
-        if ids.is_empty() {
+        if ids.is_empty() || Instant::now() >= until {
             break;
         }
         let began = Instant::now();
-        mesh.probe(&ids).await.ok()?;
+        within(until, mesh.probe(&ids)).await?;
         loop {
             sleep(GLANCE).await;
-            inspection = mesh.inspect().await.ok()?;
+            inspection = within(until, mesh.inspect()).await?;
             let is_pending = |path: &MemberPath| {
                 let latest = [path.direct, path.relayed, path.failed].into_iter().flatten().min();
                 ids.contains(&path.id) && latest.is_none_or(|ago| ago > began.elapsed())
@@ -151,7 +173,7 @@ async fn probed(mesh: &Handle, snapshot: &Snapshot, until: Instant) -> Option<In
             }
         }
     }
-    Some(inspection)
+    Ok(inspection)
 }
 
 /// It answered this node itself lately, and nothing has been worse since.
