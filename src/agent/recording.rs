@@ -29,9 +29,14 @@ impl<'a> Recording<'a> {
         (trace, std::mem::take(&mut self.usage).finish())
     }
 
-    /// The run failed.
+    /// The run failed. Only the code of a model's error is kept: its message may repeat what the
+    /// provider says, and that what it was asked, or the key.
     pub(super) fn failed(mut self, error: &RunError) {
-        self.end(TraceStatus::Error, Some(error.to_string()));
+        let kept = match error {
+            RunError::Model(error) => error.code.to_string(),
+            RunError::UnknownAgent | RunError::Internal(_) => error.to_string(),
+        };
+        self.end(TraceStatus::Error, Some(kept));
     }
 
     fn end(&mut self, status: TraceStatus, error: Option<String>) -> Trace {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use astromesh::agent::Records;
 use astromesh::model::ErrorCode;
+use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -51,6 +52,33 @@ async fn bad_answers_say_what_is_wrong() {
         assert_eq!(error.code, ErrorCode::AllProvidersFailed, "{name}: {error}");
         assert!(error.message.contains(expected), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn what_a_provider_says_of_a_failure_is_not_kept_in_the_record() {
+    let said = json!({"error": {"message": "cannot answer: my secret plan"}}).to_string();
+    let server = Server::raw(vec![(500, said)]).await;
+    let registry = agent(&format!("  model: {{primary: {}}}", block(&server)));
+    let records = Records::default();
+
+    let error = registry.run("a", request("my secret plan"), &records).await.unwrap_err();
+
+    assert!(error.to_string().contains("my secret plan"), "the caller is told: {error}");
+    let kept = &records.traces(None, 1)[0];
+    assert_eq!(kept.error.as_deref(), Some("model_all_providers_failed"));
+    assert!(!format!("{kept:?}").contains("secret"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_no_failure_of_the_model() {
+    let registry = agent("  model: {primary: {provider: echo, parameters: {delay_ms: 600000}}}");
+    let records = Records::default();
+
+    let run = registry.run("a", request("q"), &records);
+    tokio::time::timeout(Duration::ZERO, run).await.unwrap_err();
+
+    let usage = &records.usage()[0];
+    assert_eq!((usage.runs_canceled, usage.runs_failed, usage.model_failures), (1, 0, 0));
 }
 
 #[tokio::test]

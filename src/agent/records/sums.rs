@@ -65,7 +65,8 @@ fn add_span(usage: &mut AgentUsage, span: &Span) {
             usage.tools[index].calls += 1;
             usage.tools[index].failed += u64::from(has_failed);
         }
-        "llm.complete" if has_failed => {
+        // A call that was cut short, since the caller left, has no code: the model did not fail.
+        "llm.complete" if has_failed && text("error_code").is_some() => {
             if let (Some(provider), Some(model)) = (text("provider"), text("model")) {
                 usage.model_failures += 1;
                 // So that a model of which no call was answered is listed all the same.
