@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::reload::Reloads;
+use super::tools::Bench;
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
 use crate::agent::{Offer, Records, Registry, RunError};
 use crate::{config, directory, gossip};
@@ -32,6 +33,8 @@ pub struct App {
     pub mesh: Option<gossip::Handle>,
     /// How reloads go.
     pub reloads: Reloads,
+    /// The tools that people may try out.
+    pub bench: Arc<Bench>,
 }
 
 impl fmt::Debug for App {

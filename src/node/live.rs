@@ -14,6 +14,7 @@ use axum::Router;
 use crate::agent::{Records, Registry};
 use crate::api::metrics::{Levels, Sources};
 use crate::api::reload::Reloads;
+use crate::api::tools::Bench;
 use crate::api::{self, Agents, App};
 use crate::config::Runtime;
 use crate::doctor::{Current, Doctor};
@@ -39,6 +40,7 @@ pub(super) struct Lasting {
     pub(super) reloads: Reloads,
     pub(super) proxy: Later,
     pub(super) doctor: Arc<Doctor>,
+    pub(super) bench: Arc<Bench>,
     /// What the doctor looks at.
     pub(super) current: Arc<ArcSwap<Current>>,
 }
@@ -57,6 +59,7 @@ impl Lasting {
             started: self.started,
             mesh: self.mesh.clone(),
             reloads: self.reloads.clone(),
+            bench: Arc::clone(&self.bench),
         };
         Live {
             node_name: config.mesh.node_name.clone(),

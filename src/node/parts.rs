@@ -285,6 +285,7 @@ fn build_proxy(
         started: local.started,
         metrics: Metrics::default(),
         records: local.records.clone(),
+        bench: Arc::default(),
         admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
         log: log.clone(),
         reloads,

@@ -201,6 +201,7 @@ impl Node {
             started,
             mesh: None,
             reloads: api::reload::channel().0,
+            bench: Arc::default(),
         };
         let mut settings = proxy::Settings::from(&config.api);
         settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);
