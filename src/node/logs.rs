@@ -1,10 +1,13 @@
 //! The settings of the log, in the words of the telemetry.
 
+use std::fs::File;
+
+use super::who::Who;
 use crate::config::{LogFile, LogFormat, Runtime};
 use crate::telemetry::logging::file::FileSettings;
 use crate::telemetry::logging::levels::Levels;
 use crate::telemetry::logging::shape::{Colour, Shape};
-use crate::telemetry::logging::{Format, Settings};
+use crate::telemetry::logging::{Format, LogError, Settings};
 
 /// How a node with this configuration logs.
 pub(super) fn settings(config: &Runtime) -> Settings {
@@ -17,6 +20,20 @@ pub(super) fn settings(config: &Runtime) -> Settings {
         },
         levels: levels(config),
         file: config.log.file.enabled.then(|| file(&config.log.file)),
+    }
+}
+
+/// Why there is no log, with the name of who is in the way.
+pub(super) fn report(error: &LogError) -> String {
+    let LogError::Held(path) = error else { return error.to_string() };
+    let holder = File::open(path).ok().and_then(|file| Who::locking(&file));
+    match holder {
+        Some(who) => format!(
+            "the log file {} is written by {who}; if that is this daemon, it runs already; else give \
+             this daemon one of its own with spec.log.file.directory",
+            path.display()
+        ),
+        None => error.to_string(),
     }
 }
 

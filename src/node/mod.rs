@@ -107,7 +107,7 @@ pub fn main(args: Args) -> ExitCode {
     let logging = match logging::start(logs::settings(&config)) {
         Ok(logging) => logging,
         Err(error) => {
-            print_report(&error);
+            print_report(&logs::report(&error));
             return Exit::of(&error.into()).into();
         }
     };

@@ -86,7 +86,7 @@ fn a_daemon_that_cannot_write_its_file_does_not_start() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(75), "{said}");
     let path = node.plan.path("log/astromeshd.log");
-    let expected = format!("another process writes the log file {};", path.display());
+    let expected = format!("the log file {} is written by process ", path.display());
     assert!(said.starts_with(&expected), "{said}");
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::fcntl::OFlag;
 use tracing::Level;
 
 use super::entry::{Entry, Value};
@@ -208,7 +209,18 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
     }
-    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+    // The check names what is there; the flag is for what is put there after it: opening a pipe
+    // waits for its reader.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(no_file());
+    }
+    let flags = OFlag::O_NONBLOCK.bits();
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640).custom_flags(flags);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -216,6 +228,10 @@ fn open(path: &Path) -> io::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("what is there is no regular file; move it away")
 }
 
 fn identity(found: &fs::Metadata) -> (u64, u64) {
@@ -361,6 +377,19 @@ mod tests {
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains(" WARN telemetry: the log file is written again"), "{said}");
         assert!(said.ends_with(" lines_lost=3\n"), "{said}");
+    }
+
+    #[test]
+    fn a_pipe_or_a_directory_in_the_place_of_the_file_is_refused_at_once() {
+        let place = Place::new();
+        fs::create_dir(place.directory.path().join("log")).unwrap();
+        nix::unistd::mkfifo(&place.path(FILE_NAME), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = place.open(1000, 2).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
+        fs::remove_file(place.path(FILE_NAME)).unwrap();
+        fs::create_dir(place.path(FILE_NAME)).unwrap();
+        let error = place.open(1000, 2).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
 
     #[test]

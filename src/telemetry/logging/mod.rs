@@ -68,8 +68,8 @@ pub enum Format {
 pub enum LogError {
     /// The log file is that of another process.
     #[error(
-        "another process writes the log file {0}; give this daemon one of its own with \
-         spec.log.file.directory"
+        "another process writes the log file {0}; if that is this daemon, it runs already; else give this \
+         daemon one of its own with spec.log.file.directory"
     )]
     Held(PathBuf),
     /// The log file.
