@@ -151,7 +151,10 @@ fn refusal_hint(url: &str, status: u16, body: &Value) -> String {
         return "`astromeshctl agents list` shows the agents of the mesh".to_owned();
     }
     match body.get("request_id").and_then(Value::as_str) {
-        Some(id) if !id.is_empty() => format!("the daemon's log has more about request {id}"),
+        // What is refused for the caller's mistake leaves no more than its line in the log.
+        Some(id) if status >= 500 && !id.is_empty() => {
+            format!("the daemon's log has more about request {id}")
+        }
         _ => String::new(),
     }
 }
@@ -173,7 +176,28 @@ fn detail_text(body: &Value) -> String {
 
 fn problem_text(problem: &Value) -> String {
     let text = problem.get("message").or_else(|| problem.get("msg")).unwrap_or(problem);
-    text.as_str().map_or_else(|| text.to_string(), str::to_owned)
+    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+    let Some(location) = problem.get("loc").and_then(Value::as_array) else { return text };
+    let words =
+        location.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned));
+    let location = words.collect::<Vec<_>>().join(".");
+    match problem.get("input") {
+        // Of something large, such as a body in which a field is missing, the place says enough.
+        Some(input @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => {
+            format!("{location} = {}: {text}", shortened(&input.to_string()))
+        }
+        Some(_) | None => format!("{location}: {text}"),
+    }
+}
+
+/// The longest piece of an input that is repeated, in characters.
+const INPUT_CHARS_MAX: usize = 60;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(INPUT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -190,11 +214,28 @@ mod tests {
                 json!({"detail": {"error": "x", "message": "model is down"}}),
                 "model is down",
             ),
+            (
+                "list with places",
+                json!({"detail": [
+                    {"loc": ["query", "limit"], "input": "many", "msg": "no number"},
+                    {"loc": ["body", "steps", 3], "input": {}, "msg": "Field required"},
+                ]}),
+                "query.limit = \"many\": no number\nbody.steps.3: Field required",
+            ),
             ("number", json!({"detail": 7}), "7"),
             ("no detail", json!({"oops": 1}), "{\"oops\":1}"),
         ];
         for (name, body, expected) in rows {
             assert_eq!(detail_text(&body), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_faults_of_the_daemon_lead_to_its_log() {
+        for (status, expected) in [(422, ""), (500, "the daemon's log has more about request r1")] {
+            let body = json!({"detail": "d", "code": "c", "request_id": "r1"});
+            let url = "http://a/v1/traces/".to_owned();
+            assert_eq!(Failure::Refused { url, status, body }.hint(), expected);
         }
     }
 
