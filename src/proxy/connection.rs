@@ -64,8 +64,14 @@ pub(super) async fn serve(
         let head = match next(&proxy, &mut lane, stopping.as_mut()).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
-                tracing::debug!(error = %bad, client.address = %ends.peer, "what came is no request");
-                refuse(&mut lane, bad);
+                let id = new_id();
+                tracing::debug!(
+                    error = %bad,
+                    client.address = %ends.peer,
+                    request.id = %id,
+                    "what came is no request"
+                );
+                refuse(&mut lane, bad, &id);
                 malformed(&proxy, &lane, bad);
                 return flush_and_linger(&mut lane).await;
             }
@@ -126,15 +132,14 @@ async fn next(
     .await
 }
 
-fn refuse(lane: &mut Lane, bad: BadHead) {
+fn refuse(lane: &mut Lane, bad: BadHead, request_id: &str) {
     let code = match bad.status() {
         431 => Code::HeadTooLarge,
         501 => Code::NotSupported,
         505 => Code::VersionNotSupported,
         _ => Code::BadRequest,
     };
-    let around =
-        Around { request_id: &new_id(), persist: Persist::Close, to: ToRequest::Other, add: &[] };
+    let around = Around { request_id, persist: Persist::Close, to: ToRequest::Other, add: &[] };
     Refusal::new(code, bad.to_string()).write(&mut lane.reply, &around);
 }
 
