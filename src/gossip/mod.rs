@@ -72,7 +72,7 @@ pub use socket::{adopt, bind};
 const REQUESTS_MAX: usize = 256;
 
 /// Time that the last write to the data directory has when the node stops.
-const DISK_MAX: Duration = Duration::from_secs(5);
+const DISK_MAX: Duration = Duration::from_secs(3);
 
 /// What the gossip of a node needs to start.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<PidFileError>() {
         return Some(match error {
             PidFileError::Held { .. } => Exit::Running,
-            PidFileError::Io { .. } => Exit::CannotCreate,
+            PidFileError::NotOurs { .. } | PidFileError::Io { .. } => Exit::CannotCreate,
         });
     }
     if let Some(error) = cause.downcast_ref::<DataDirError>() {

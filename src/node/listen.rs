@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use listenfd::ListenFd;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::who::Who;
 use crate::config::Runtime;
@@ -169,6 +169,12 @@ impl Sockets {
             None => http(at).map_err(|error| explain(Purpose::Http, at, error))?,
         };
         if !config.mesh.enabled {
+            if passed.gossip.is_some() {
+                warn!(
+                    "the UDP socket that was passed is closed: the mesh is off; switch it on \
+                     (spec.mesh.enabled), or pass none"
+                );
+            }
             return Ok(Self { http, gossip: None });
         }
         let gossip = if let Some(socket) = passed.gossip {

@@ -103,6 +103,8 @@ pub fn main(args: Args) -> ExitCode {
             return Exit::BadConfig.into();
         }
     };
+    // Changes the environment, so that there must be no other thread yet.
+    let passed = Passed::from_environment();
     // Dropped last: what is logged at the end is written too.
     let logging = match logging::start(logs::settings(&config)) {
         Ok(logging) => logging,
@@ -116,7 +118,10 @@ pub fn main(args: Args) -> ExitCode {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    match start_and_run(config, overrides, &logging.log()) {
+    let ran = passed
+        .map_err(anyhow::Error::new)
+        .and_then(|passed| start_and_run(config, overrides, passed, &logging.log()));
+    match ran {
         Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
@@ -145,8 +150,12 @@ fn raise_file_limit() {
     }
 }
 
-fn start_and_run(config: Runtime, overrides: Overrides, log: &Log) -> anyhow::Result<ExitCode> {
-    let passed = Passed::from_environment()?;
+fn start_and_run(
+    config: Runtime,
+    overrides: Overrides,
+    passed: Passed,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     // One thread needs no locks that others contend for; more of them share the connections.
     let mut builder = match config.api.workers.threads() {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -189,21 +198,23 @@ async fn run(
         }
     };
     let vitals = parts.vitals();
-    notifier.tell(vec![News::Ready, News::Status(watchdog::status(&vitals))]);
+    let status = watchdog::status(&vitals);
+    notifier.tell(vec![News::Ready, News::Status(status.clone())]);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         error = parts.failed() => return Err(error),
-        () = watchdog::keep(&notifier, &vitals) => {}
+        () = watchdog::keep(&notifier, &vitals, status) => {}
     }
     info!("stopping: leaving the mesh, finishing requests in flight");
     notifier.tell(vec![News::Stopping]);
+    let stop_max = parts.stop_max();
     let code = tokio::select! {
         () = parts.stop() => {
             info!("stopped");
             ExitCode::SUCCESS
         }
-        () = watchdog::keep_stopping(&notifier, &vitals.proxy) => ExitCode::SUCCESS,
+        () = watchdog::keep_stopping(&notifier, &vitals.proxy, stop_max) => ExitCode::SUCCESS,
         _ = terminate.recv() => at_once(Exit::Terminated),
         _ = interrupt.recv() => at_once(Exit::Interrupted),
     };

@@ -76,7 +76,12 @@ impl Notifier {
 
 fn send(waiting: &Receiver<Vec<News>>) {
     let mut has_failed = false;
-    while let Ok(news) = waiting.recv() {
+    while let Ok(mut news) = waiting.recv() {
+        for one in &mut news {
+            if let News::Status(text) = one {
+                *text = one_line(text);
+            }
+        }
         if let Err(error) = notify(&news)
             && !has_failed
         {
@@ -105,4 +110,23 @@ fn notify(news: &[News]) -> io::Result<()> {
         states.push(state);
     }
     sd_notify::notify(&states)
+}
+
+/// What peers call themselves is part of a status, and must not begin a line of its own: each line
+/// is a message to the manager.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_stays_one_line() {
+        assert_eq!(
+            one_line("1 alive, leader a\nWATCHDOG=1\r\u{85}"),
+            "1 alive, leader a WATCHDOG=1  "
+        );
+    }
 }

@@ -37,6 +37,13 @@ use crate::routing::{Core, LocalLoad, StaticPeer};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
 
+/// Time to leave the mesh, the notice and the last write of the gossip included. A gossip thread that
+/// hangs must not hold up the end of the process.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// Time to write the last results.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
 /// Time for what was cut to tell its clients so.
 const CUT_MAX: Duration = Duration::from_secs(3);
 
@@ -167,13 +174,13 @@ impl Parts {
     pub(super) async fn stop(mut self) {
         self.reloader.abort();
         self.proxy.drain();
-        if let Some(mesh) = self.mesh.take() {
-            // Those who send work hear of it first, while what they have sent still finds this node
-            // and is told to go elsewhere; then the goodbye.
-            if mesh.handle().drain().await.is_ok() {
-                tokio::time::sleep(DRAIN_NOTICE).await;
-            }
-            mesh.stop().await;
+        if let Some(mesh) = self.mesh.take()
+            && within(LEAVE_MAX, leave(mesh)).await.is_none()
+        {
+            warn!(
+                "the gossip thread gives no answer; the node goes without a goodbye, and others will \
+                 find it dead"
+            );
         }
         drop(self.stop_server.take());
         info!(requests = self.proxy.in_flight(), "nothing new is accepted");
@@ -192,10 +199,26 @@ impl Parts {
             }
         }
         let proxy = self.proxy;
-        if tokio::task::spawn_blocking(move || proxy.flush()).await.is_err() {
+        let flushed = tokio::task::spawn_blocking(move || proxy.flush());
+        if !matches!(within(FLUSH_MAX, flushed).await, Some(Ok(()))) {
             warn!("the last results of requests with a key could not be written");
         }
     }
+
+    /// The longest time that [`Self::stop`] takes by what is configured now.
+    pub(super) fn stop_max(&self) -> Duration {
+        let drain_timeout = self.current.load().config.drain_timeout;
+        drain_timeout.saturating_add(LEAVE_MAX + CUT_MAX + FLUSH_MAX)
+    }
+}
+
+/// Those who send work hear of it first, while what they have sent still finds this node and is told
+/// to go elsewhere; then the goodbye.
+async fn leave(mesh: gossip::Running) {
+    if mesh.handle().drain().await.is_ok() {
+        tokio::time::sleep(DRAIN_NOTICE).await;
+    }
+    mesh.stop().await;
 }
 
 async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {

@@ -64,6 +64,18 @@ pub(super) enum PidFileError {
         /// Who it is.
         holder: String,
     },
+    /// What is there is left alone.
+    #[error(
+        "cannot write the PID file {path}: it {what}; {remedy} with --pid-file or spec.pid_file"
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The file system refused.
     #[error(
         "cannot write the PID file {path}: {error}; name another with --pid-file or spec.pid_file"
@@ -95,7 +107,9 @@ impl Plan {
     fn by_default(system: &Path, runtime_dir: Option<&Path>) -> Option<Self> {
         let error = match Self::at(system.to_owned(), true) {
             Ok(plan) => return Some(plan),
-            Err(held @ PidFileError::Held { .. }) => return without(&held),
+            Err(error @ (PidFileError::Held { .. } | PidFileError::NotOurs { .. })) => {
+                return without(&error);
+            }
             Err(PidFileError::Io { error, .. }) => error,
         };
         let Some(runtime_dir) = runtime_dir else {
@@ -125,8 +139,7 @@ impl Plan {
             Ok(Some(stale)) => {
                 info!(path = %path.display(), "stale PID file {}; it will be replaced", stale.whose);
             }
-            Err(InTheWay::Held(holder)) => return Err(PidFileError::Held { path, holder }),
-            Err(InTheWay::Io(error)) => return Err(failed(error)),
+            Err(in_the_way) => return Err(in_the_way.at(path)),
         }
         let directory = path.parent().unwrap_or_else(|| Path::new("/"));
         let unnamed = fs::create_dir_all(directory).and_then(|()| {
@@ -150,10 +163,7 @@ impl Plan {
         match put(unnamed, &path) {
             Ok(file) => Ok(Some(PidFile { path, file })),
             Err(in_the_way) => {
-                let error = match in_the_way {
-                    InTheWay::Held(holder) => PidFileError::Held { path, holder },
-                    InTheWay::Io(error) => PidFileError::Io { path, error },
-                };
+                let error = in_the_way.at(path);
                 if is_default { Ok(without(&error)) } else { Err(error) }
             }
         }
@@ -182,7 +192,22 @@ fn without<T>(error: &PidFileError) -> Option<T> {
 enum InTheWay {
     /// It is held by this process.
     Held(String),
+    /// It is nothing that a daemon has written.
+    NotOurs {
+        what: &'static str,
+        remedy: &'static str,
+    },
     Io(io::Error),
+}
+
+impl InTheWay {
+    fn at(self, path: PathBuf) -> PidFileError {
+        match self {
+            Self::Held(holder) => PidFileError::Held { path, holder },
+            Self::NotOurs { what, remedy } => PidFileError::NotOurs { path, what, remedy },
+            Self::Io(error) => PidFileError::Io { path, error },
+        }
+    }
 }
 
 impl From<io::Error> for InTheWay {
@@ -201,7 +226,14 @@ struct Stale {
 
 /// The file at this path, if its process is gone; `None` when there is none.
 fn stale(path: &Path) -> Result<Option<Stale>, InTheWay> {
-    match fs::metadata(path) {
+    match fs::symlink_metadata(path) {
+        // The lock would be on what it leads to, and the new file in the place of the link.
+        Ok(metadata) if metadata.is_symlink() => {
+            return Err(InTheWay::NotOurs {
+                what: "is a symbolic link",
+                remedy: "name the file itself",
+            });
+        }
         Ok(metadata) if !metadata.is_file() => {
             return Err(io::Error::other("something that is no file is there").into());
         }
@@ -214,12 +246,16 @@ fn stale(path: &Path) -> Result<Option<Stale>, InTheWay> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut text = String::new();
-    // What is no text has no number.
-    let read = (&mut file).take(BYTES_MAX).read_to_string(&mut text);
-    let pid = read.ok().and_then(|_| text.trim().parse::<i32>().ok());
+    let mut text = Vec::new();
+    (&mut file).take(BYTES_MAX + 1).read_to_end(&mut text)?;
+    let is_empty = text.trim_ascii().is_empty();
+    let pid = pid_in(&text);
     match file.try_lock() {
-        Ok(()) => Ok(Some(Stale { file, whose: whose(pid) })),
+        Ok(()) if pid.is_some() || is_empty => Ok(Some(Stale { file, whose: whose(pid) })),
+        Ok(()) => Err(InTheWay::NotOurs {
+            what: "holds something that is no process id",
+            remedy: "remove it, or name another file",
+        }),
         Err(TryLockError::WouldBlock) => {
             let holder = Who::locking(&file).or_else(|| pid.and_then(Who::of_pid));
             let holder = match (holder, pid) {
@@ -231,6 +267,14 @@ fn stale(path: &Path) -> Result<Option<Stale>, InTheWay> {
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+fn pid_in(text: &[u8]) -> Option<i32> {
+    if text.len() as u64 > BYTES_MAX {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 fn whose(pid: Option<i32>) -> String {
@@ -310,6 +354,28 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = Plan::choose(Some(directory.path()), None).unwrap_err();
         assert!(error.to_string().contains("no file"), "{error}");
+    }
+
+    #[test]
+    fn what_no_daemon_has_written_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let long = format!("1{}", " ".repeat(100));
+        for text in ["what?\n", "-1", "0", "1 2", "\u{0}", &long] {
+            fs::write(&path, text).unwrap();
+            let error = write(&path).unwrap_err().to_string();
+            assert!(error.contains("it holds something that is no process id"), "{text}: {error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "").unwrap();
+        drop(write(&path).unwrap());
+        for to in ["nothing", "file"] {
+            fs::write(directory.path().join("file"), "1\n").unwrap();
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            let error = write(&path).unwrap_err().to_string();
+            assert!(error.contains("is a symbolic link; name the file itself"), "{error}");
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use astromesh_wire::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 use super::notifier::{News, Notifier};
@@ -22,7 +22,7 @@ use crate::proxy::Proxy;
 /// Least time between two lines of status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much longer a stop may take, said anew with each line of status.
+/// How much longer a stop may take, said anew with each line of status until its time is over.
 const STOP_EXTENSION: Duration = Duration::from_secs(10);
 
 /// What is asked how the node is.
@@ -43,22 +43,28 @@ enum Silent {
     Http,
 }
 
-/// Keeps the service manager informed until dropped.
-pub(super) async fn keep(notifier: &Notifier, vitals: &Vitals) {
+/// Keeps the service manager informed until dropped; `told` is the line of status it knows.
+pub(super) async fn keep(notifier: &Notifier, vitals: &Vitals, told: String) {
     if !notifier.is_managed() {
         return std::future::pending().await;
     }
-    tokio::join!(tell_status(notifier, vitals), feed(notifier, vitals));
+    tokio::join!(tell_status(notifier, vitals, told), feed(notifier, vitals));
 }
 
-/// Keeps the service manager informed while the node stops, until dropped.
-pub(super) async fn keep_stopping(notifier: &Notifier, proxy: &Proxy) {
+/// Keeps the service manager informed while the node stops, until dropped. A stop that takes longer
+/// than `stop_max` hangs, and is left to the manager.
+pub(super) async fn keep_stopping(notifier: &Notifier, proxy: &Proxy, stop_max: Duration) {
+    let began = Instant::now();
     let mut due = interval(STATUS_INTERVAL);
     loop {
         due.tick().await;
-        let status = format!("stopping, {} in flight", proxy.in_flight());
-        notifier.tell(vec![News::Extend(STOP_EXTENSION), News::Status(status)]);
+        notifier.tell(news_of_stop(proxy.in_flight(), began.elapsed() < stop_max));
     }
+}
+
+fn news_of_stop(in_flight: usize, is_in_time: bool) -> Vec<News> {
+    let status = News::Status(format!("stopping, {in_flight} in flight"));
+    if is_in_time { vec![News::Extend(STOP_EXTENSION), status] } else { vec![status] }
 }
 
 /// The line of status now.
@@ -77,8 +83,7 @@ fn line(snapshot: Option<&Snapshot>, in_flight: usize) -> String {
     }
 }
 
-async fn tell_status(notifier: &Notifier, vitals: &Vitals) {
-    let mut told = String::new();
+async fn tell_status(notifier: &Notifier, vitals: &Vitals, mut told: String) {
     let mut due = interval(STATUS_INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -211,6 +216,13 @@ mod tests {
         snapshot.leader = None;
         assert_eq!(line(Some(&snapshot), 0), "2 alive, no leader, 0 in flight");
         assert_eq!(line(None, 1), "no mesh, 1 in flight");
+    }
+
+    #[test]
+    fn a_stop_that_takes_too_long_gets_no_more_time() {
+        let status = News::Status("stopping, 2 in flight".to_owned());
+        assert_eq!(news_of_stop(2, true), [News::Extend(STOP_EXTENSION), status.clone()]);
+        assert_eq!(news_of_stop(2, false), [status]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn a_stale_file_is_said_and_replaced_whoever_has_its_number_by_now() {
             "of process 2147483646, which is gone",
         ),
         ("another program", format!("{}\n", std::process::id()), "its number is that of process"),
-        ("no number", "what?\n".to_owned(), "without a number"),
+        ("nothing", String::new(), "without a number"),
     ];
     for (name, text, expected) in rows {
         let home = Home::new("");
@@ -58,6 +58,16 @@ fn a_stale_file_is_said_and_replaced_whoever_has_its_number_by_now() {
         let own = format!("{}\n", daemon.pid());
         until(name, || there(&home).filter(|text| *text == own));
     }
+}
+
+#[test]
+fn a_file_that_no_daemon_has_written_is_left_alone() {
+    let home = Home::new("");
+    fs::write(home.pid_file(), "a letter\n").unwrap();
+    let (code, errors) = outcome(&mut home.command());
+    assert_eq!(code, Some(73), "{errors}");
+    assert!(errors.contains("it holds something that is no process id; remove it"), "{errors}");
+    assert_eq!(there(&home).as_deref(), Some("a letter\n"));
 }
 
 #[test]
