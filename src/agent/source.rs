@@ -34,7 +34,7 @@ impl Findings {
 }
 
 /// The files of a directory whose names are wanted, in the order of their names; of more than `max`
-/// the first. A directory that is missing has none.
+/// the first. Names that begin with a dot are never wanted: editors keep locks and copies there. A directory that is missing has none.
 pub(super) fn files(
     directory: &Path,
     is_wanted: impl Fn(&str) -> bool,
@@ -58,7 +58,10 @@ pub(super) fn files(
     let mut paths: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(|path| is_wanted(&name(path)))
+        .filter(|path| {
+            let name = name(path);
+            !name.starts_with('.') && is_wanted(&name)
+        })
         .collect();
     paths.sort();
     if paths.len() > max {

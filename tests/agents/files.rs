@@ -40,6 +40,17 @@ fn a_missing_directory_holds_no_agents() {
 }
 
 #[test]
+fn names_that_begin_with_a_dot_are_passed_over() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let agents = directory.path().join("agents");
+    std::fs::create_dir(&agents).unwrap();
+    // What an editor leaves while it has a file open: a link to nothing.
+    std::os::unix::fs::symlink("somebody@host.1", agents.join(".#a.agent.yaml")).unwrap();
+    std::fs::write(agents.join(".a.agent.yaml"), "}").unwrap();
+    assert_eq!(load(directory.path()).list(), []);
+}
+
+#[test]
 fn every_documented_key_is_accepted() {
     let text = r#"
 apiVersion: astromesh/v1
