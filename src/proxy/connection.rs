@@ -21,7 +21,8 @@ use super::local::Pipe;
 use super::refusal::{Around, Refusal};
 use super::request::{Request, new_id};
 use super::settings::{
-    HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLY_IDLE_TIMEOUT, WINDOW_BYTES,
+    HEADER_READ_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLY_IDLE_TIMEOUT,
+    STOPPING_HEAD_TIMEOUT, WINDOW_BYTES,
 };
 use super::timer::Timer;
 use crate::api::{Code, Connection};
@@ -61,7 +62,7 @@ pub(super) async fn serve(
     let _counted = proxy.metrics.client_connected();
     let mut client = String::new();
     loop {
-        let head = match next(&proxy, &mut lane, stopping.as_mut()).await {
+        let head = match next(&proxy, &mut lane, (&stopped, stopping.as_mut())).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
                 let id = new_id();
@@ -99,9 +100,14 @@ pub(super) async fn serve(
 async fn next(
     proxy: &Proxy,
     lane: &mut Lane,
-    mut stopping: Pin<&mut impl Future<Output = ()>>,
+    (stopped, mut stopping): (&watch::Receiver<()>, Pin<&mut impl Future<Output = ()>>),
 ) -> Next {
-    let due = Instant::now() + HEADER_READ_TIMEOUT;
+    let mut due = Instant::now() + HEADER_READ_TIMEOUT;
+    // Once it is, that future has ended and must not be polled.
+    let mut is_stopping = stopped.has_changed().is_err();
+    if is_stopping {
+        due = Instant::now() + STOPPING_HEAD_TIMEOUT;
+    }
     let mut seen = 0;
     poll_fn(|context| {
         loop {
@@ -120,8 +126,12 @@ async fn next(
                 Poll::Pending => break,
             }
         }
-        let is_stopping = seen == 0 && stopping.as_mut().poll(context).is_ready();
-        if !is_stopping && lane.timer.poll_at(context, Some(due)).is_pending() {
+        if !is_stopping && stopping.as_mut().poll(context).is_ready() {
+            is_stopping = true;
+            due = due.min(Instant::now() + STOPPING_HEAD_TIMEOUT);
+        }
+        let is_idle = seen == 0;
+        if !(is_stopping && is_idle) && lane.timer.poll_at(context, Some(due)).is_pending() {
             return Poll::Pending;
         }
         if seen > 0 {

@@ -369,8 +369,7 @@ impl<'a> Dispatch<'a> {
 
     /// The node stopped before there was an answer.
     fn cut_off(&self) -> Refusal {
-        let agent = &self.request.agent;
-        let whose = if agent.is_empty() { String::new() } else { format!("Agent '{agent}': ") };
+        let whose = self.request.subject();
         let what = if self.tally.asked.is_some() { "it may have run" } else { "nothing has run" };
         let detail = format!("{whose}the node stopped before there was an answer; {what}");
         Refusal::new(Code::NodeStopped, detail)
@@ -388,11 +387,11 @@ impl<'a> Dispatch<'a> {
     pub(super) fn too_late(&self, fault: Fault) -> Refusal {
         let deadline = if fault == Fault::Total { Deadline::Total } else { Deadline::FirstByte };
         self.proxy.metrics.timed_out(deadline);
-        let agent = &self.request.agent;
+        let whose = self.request.subject();
+        let what = self.request.may_have_run();
         let waited = self.request.began.elapsed().as_secs_f64();
         let which = if fault == Fault::Total { "deadline" } else { "first byte" };
-        let detail =
-            format!("Agent '{agent}': no answer within {waited:.1} s ({which}); it may have run");
+        let detail = format!("{whose}no answer within {waited:.1} s ({which}){what}");
         Refusal::new(Code::DeadlineExceeded, detail)
     }
 

@@ -78,7 +78,7 @@ impl Dispatch<'_> {
                 self.proxy.metrics.heard(LoadSource::Header, 1);
                 core.heard(now, target.id, load);
             }
-            core.outcome(now, target, &self.request.agent, outcome)
+            core.outcome(now, target, self.request.working_agent(), outcome)
         });
         self.judged(judgement, EjectionCause::Status);
         if let Some(why) = refused {
@@ -219,6 +219,10 @@ pub(super) async fn unless_gone<T>(
 ) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| {
+        // First: what ends because all is cut must not pass for what was waited for.
+        if client.is_cut() {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(value) = future.as_mut().poll(context) {
             return Poll::Ready(Some(value));
         }

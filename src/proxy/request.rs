@@ -67,6 +67,32 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// The agent whose work shows in the answer; empty when none works for it: a file or a trace is
+    /// read whether the agent does well or not.
+    pub(super) fn working_agent(&self) -> &str {
+        match self.class {
+            Class::Run | Class::Socket => &self.agent,
+            Class::Document | Class::Trace | Class::Own => "",
+        }
+    }
+
+    /// What it is for, for people; empty for [`Class::Own`].
+    pub(super) fn subject(&self) -> String {
+        match self.class {
+            Class::Run | Class::Socket | Class::Document => format!("Agent '{}': ", self.agent),
+            Class::Trace => format!("Trace '{}': ", self.agent),
+            Class::Own => String::new(),
+        }
+    }
+
+    /// What may have come of it when there is no answer, for people.
+    pub(super) const fn may_have_run(&self) -> &'static str {
+        match self.class {
+            Class::Document | Class::Trace => "",
+            Class::Run | Class::Socket | Class::Own => "; it may have run",
+        }
+    }
+
     /// Reads what matters of a head.
     pub(super) fn new(head: RequestHead, input: &[u8], settings: &Settings) -> Self {
         let began = Instant::now();

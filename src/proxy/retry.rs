@@ -64,8 +64,7 @@ impl Dispatch<'_> {
         Attempted::Refuse(match fault {
             Fault::FirstByte => self.too_late(fault),
             Fault::BadAnswer(bad) => {
-                let agent = &self.request.agent;
-                Refusal::new(Code::BadAnswer, format!("Agent '{agent}': {bad}"))
+                Refusal::new(Code::BadAnswer, format!("{}{bad}", self.request.subject()))
             }
             _ => self.nobody(Nobody::AllTried),
         })
@@ -74,12 +73,15 @@ impl Dispatch<'_> {
     /// Tells the core of a failure, and asks whether the request may be sent once more.
     fn may_go_on(&mut self, target: &Target, outcome: Outcome, sent: Sent) -> bool {
         let metrics = &self.proxy.metrics;
+        // Nobody else has it.
+        let is_trace = self.request.class == Class::Trace;
         let repeat = if sent == Sent::Maybe { self.repeat_now() } else { self.repeat };
         let (judgement, over_budget, may) = self.proxy.with_core(|core, now| {
-            let judgement = core.outcome(now, target, &self.request.agent, outcome);
+            let judgement = core.outcome(now, target, self.request.working_agent(), outcome);
             // Who has waited for so long is not made to wait again.
             let before = core.stats().retries_over_budget;
-            let may = outcome != Outcome::TimedOut && core.may_retry(now, sent, repeat);
+            let may =
+                !is_trace && outcome != Outcome::TimedOut && core.may_retry(now, sent, repeat);
             (judgement, core.stats().retries_over_budget > before, may)
         });
         let (cause, ejection) = match outcome {
@@ -93,7 +95,7 @@ impl Dispatch<'_> {
         let may = may && self.upload.is_whole() && self.failed < ATTEMPTS_MAX;
         if may {
             self.again = Some(cause);
-        } else {
+        } else if !is_trace {
             metrics.retry_denied(if over_budget {
                 RetryDenial::Budget
             } else if sent == Sent::Maybe && repeat == Repeat::Unsafe {

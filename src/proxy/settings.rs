@@ -18,6 +18,8 @@ pub(super) const HOPS_MAX: u32 = 1;
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 /// Time for the head of a request, and after an answer for the next one to begin.
 pub(super) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the rest of a head that has begun, once the server stops.
+pub(super) const STOPPING_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// [`Settings::body_idle_timeout`], which the configuration cannot change.
 const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Interim answers that wait for a client that does not read; further ones are dropped.

@@ -99,7 +99,7 @@ impl Tally {
             path: sent.1,
             status: self.status,
             request_id: request.id.as_bytes(),
-            agent: &request.agent,
+            agent: if request.class == Class::Trace { "" } else { &request.agent },
             node: match &self.by {
                 By::Nobody => "",
                 By::Here => &live.node_name,

@@ -20,8 +20,14 @@ impl Dispatch<'_> {
             return self.own().await;
         };
         let guard = Outstanding::begin(self.proxy, keeper.id);
-        if let Attempted::Done(after) = self.there(&keeper, false, guard).await {
-            return after;
+        match self.there(&keeper, false, guard).await {
+            Attempted::Done(after) => return after,
+            Attempted::Refuse(refusal)
+                if matches!(refusal.code, Code::DeadlineExceeded | Code::BadAnswer) =>
+            {
+                return self.refuse(&refusal);
+            }
+            Attempted::Refuse(_) | Attempted::Again => {}
         }
         let id = &self.request.agent;
         let detail =

@@ -202,7 +202,8 @@ impl Core {
         self.table.end(id);
     }
 
-    /// How an attempt for an agent ended. What is said of a process that is no more is passed over.
+    /// How an attempt for an agent ended; with an empty name nothing is said of an agent, only of the
+    /// node. What is said of a process that is no more is passed over.
     pub fn outcome(
         &mut self,
         now: Duration,

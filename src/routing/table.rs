@@ -180,6 +180,9 @@ impl Table {
         agent: &str,
         slot: Slot,
     ) -> Result<bool, NoRoom> {
+        if agent.is_empty() {
+            return Ok(false);
+        }
         let is_ejected = self.failing.erred(now, agent, slot);
         self.ejected_until = self.ejected_until.max(self.failing.until(agent, slot));
         is_ejected
@@ -187,12 +190,16 @@ impl Table {
 
     /// An agent answered well at a node.
     pub(super) fn agent_answered(&mut self, now: Duration, agent: &str, slot: Slot) {
-        self.failing.answered(now, agent, slot);
+        if !agent.is_empty() {
+            self.failing.answered(now, agent, slot);
+        }
     }
 
     /// A node's answer says nothing of how well an agent is there.
     pub(super) fn agent_refused(&mut self, now: Duration, agent: &str, slot: Slot) {
-        self.failing.refused(now, agent, slot);
+        if !agent.is_empty() {
+            self.failing.refused(now, agent, slot);
+        }
     }
 
     /// A request for an agent goes to this node. Tells whether it is a trial.

@@ -113,6 +113,28 @@ fn what_takes_too_long_is_cut_counted_and_told() {
 }
 
 #[test]
+fn what_waits_for_a_place_when_all_is_cut_has_not_run() {
+    let home = Home::new("drain_timeout: 0.2").agent("slow", &echo(600_000));
+    let mut command = home.command();
+    command.env("ASTROMESH_API_MAX_CONCURRENT", "1").env("ASTROMESH_API_QUEUE_TIMEOUT", "600");
+    let mut daemon = home.spawn(&mut command);
+    let running = ask(daemon.http(), "POST", "/v1/agents/slow/run", BODY);
+    in_flight(&daemon, 1);
+    let waiting = [(); 3].map(|()| ask(daemon.http(), "POST", "/v1/agents/slow/run", BODY));
+    let queued = "astromesh_requests_in_flight{at=\"queued\"} 3";
+    until(queued, || get(daemon.http(), "/metrics").contains(queued).then_some(()));
+
+    daemon.signal("TERM");
+
+    let refused = answer(running);
+    assert!(refused.contains("node_stopped") && refused.contains("may have run"), "{refused}");
+    for refused in waiting.map(answer) {
+        assert!(refused.contains("nothing has run"), "{refused}");
+    }
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for (signal, expected) in [("TERM", 143), ("INT", 130)] {
         let home = Home::new("drain_timeout: 3600").agent("support", &echo(600_000));

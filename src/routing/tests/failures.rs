@@ -1,7 +1,7 @@
 //! Which node is picked when nodes fail, and what may be sent again.
 
 use super::*;
-use crate::routing::{Outcome, Reason, Repeat, Sent};
+use crate::routing::{Judgement, Outcome, Reason, Repeat, Sent};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,6 +89,21 @@ fn an_agent_that_failed_on_a_node_is_tried_there_again_by_one_request() {
     assert_eq!(chosen(&mut core, later, &ASK, 50), [3, 4], "nor do they end it");
     core.outcome(later, &target(2), AGENT, Outcome::Answered(200));
     assert_eq!(chosen(&mut core, later, &ASK, 50), [2]);
+}
+
+#[test]
+fn what_no_agent_did_ejects_none_and_ends_no_ejection() {
+    let mut core = with_two_agents(3);
+    fail(&mut core, 2..3, Outcome::Answered(500), 5);
+    for status in [200, 503] {
+        core.outcome(NOW + SECOND, &target(2), "", Outcome::Answered(status));
+    }
+    assert_eq!(chosen(&mut core, NOW, &ASK, 50), [3, 4]);
+    for _ in 0..5 {
+        let judgement = core.outcome(NOW, &target(3), "", Outcome::Answered(500));
+        assert_eq!(judgement, Judgement::AsBefore);
+    }
+    assert_eq!(core.ejected(NOW), 1);
 }
 
 #[test]
