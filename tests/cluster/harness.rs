@@ -35,6 +35,8 @@ pub(crate) struct Spec {
     pub(crate) spec_keys: Value,
     /// Words before the daemon, such as `ip netns exec NAME`.
     pub(crate) prefix: Vec<String>,
+    /// More flags of the daemon.
+    pub(crate) flags: Vec<String>,
 }
 
 impl Spec {
@@ -52,6 +54,7 @@ impl Spec {
             mesh_keys: json!({}),
             spec_keys: json!({}),
             prefix: Vec::new(),
+            flags: Vec::new(),
         }
     }
 
@@ -134,6 +137,7 @@ fn spawn(spec: &Spec, directory: &Path) -> Child {
     let mut words = spec.prefix.clone();
     words.extend([env!("CARGO_BIN_EXE_astromeshd").to_owned()]);
     words.extend(["--config".to_owned(), directory.display().to_string()]);
+    words.extend(spec.flags.iter().cloned());
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASTROMESH_")) {

@@ -285,6 +285,12 @@ async fn the_log_level_changes_unless_a_flag_says_it() {
     assert_eq!((changed.code, level().await), (0, json!("error")));
     reload(&node).await;
     assert_eq!(level().await, "debug", "what is configured is what counts after a reload");
+
+    let flags = vec!["--log-level".to_owned(), "warning".to_owned()];
+    let node = alone(Spec { flags, ..Spec::new("b") }).await;
+    edit(&node, |spec| spec["log_level"] = json!("debug"));
+    assert_eq!(reload(&node).await["changed"], json!([]));
+    assert_eq!(node.get("/v1/system/log-level").await["level"], "warning", "the flag says it");
 }
 
 #[tokio::test]
