@@ -6,7 +6,7 @@
 //! * [`entry`]: an event before it has a shape
 //! * [`shape`]: text, JSON, fields of the journal
 //! * [`levels`]: which events are logged
-//! * [`file`]: the log file
+//! * [`mod@file`]: the log file
 //! * `journal`: systemd's journal
 //! * `pipe`: the buffers and the thread of a stream
 //! * `events`: the events of the code
