@@ -9,7 +9,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::harness::{Node, Spec, client, free_port, mesh, text, until, until_seen};
+use crate::harness::{
+    Node, Spec, client, free_port, mesh, text, until, until_one_runs, until_seen,
+};
 
 /// The checks of a node.
 async fn checks(node: &Node) -> Value {
@@ -319,12 +321,7 @@ async fn a_node_that_drains_is_not_ready() {
         let body = json!({"query": "finish me"});
         client().post(url).json(&body).send().await.unwrap().status().as_u16()
     });
-    until("the run has begun", async || {
-        let state = nodes[1].state().await.unwrap();
-        let own = state["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "a");
-        own.is_some_and(|node| node["load"]["active_requests"] == 1)
-    })
-    .await;
+    until_one_runs(&nodes[1]).await;
 
     nodes[1].signal("TERM");
 

@@ -342,6 +342,16 @@ pub(crate) async fn until_seen(nodes: &[&Node], name: &str, status: &str) -> Dur
     .await
 }
 
+/// Waits until a node counts one run of its own.
+pub(crate) async fn until_one_runs(node: &Node) {
+    until("the run has begun", async || {
+        let state = node.state().await.unwrap();
+        let own = state["nodes"].as_array().unwrap().iter().find(|own| own["name"] == node.name());
+        own.is_some_and(|own| own["load"]["active_requests"] == 1)
+    })
+    .await;
+}
+
 /// Waits until all nodes name the same leader, which is one of them, and returns its id.
 pub(crate) async fn until_one_leader(nodes: &[&Node]) -> String {
     let mut leader = String::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Node, Spec, client, mesh, until, until_seen, until_whole};
+use crate::harness::{Node, Spec, client, mesh, until, until_one_runs, until_seen, until_whole};
 
 fn daemon(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_astromeshd")).args(arguments).output().unwrap();
@@ -115,12 +115,7 @@ async fn sigterm_finishes_what_is_in_flight_says_goodbye_and_exits_with_0() {
         let response = client().post(url).json(&body).send().await.unwrap();
         response.status().as_u16()
     });
-    until("the run has begun", async || {
-        let state = nodes[1].state().await.unwrap();
-        let own = state["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "a");
-        own.is_some_and(|node| node["load"]["active_requests"] == 1)
-    })
-    .await;
+    until_one_runs(&nodes[1]).await;
 
     nodes[1].signal("TERM");
 

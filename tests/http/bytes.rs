@@ -259,34 +259,35 @@ async fn a_long_body_is_sent_when_a_node_has_taken_the_request() {
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "ok"));
 }
 
-#[tokio::test]
-async fn an_old_client_gets_the_body_without_chunks_and_a_close() {
+/// What a client of HTTP/1.0 gets when this is what came from the node.
+async fn passed_to_an_old_client(answer: &str) -> (String, String) {
     let (gateway, backend) = pair().await;
     let mut client = Raw::connect(gateway.address).await;
     client.write("POST /v1/agents/support/run HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}").await;
     let mut connection = backend.accept().await;
     connection.read_request().await;
-    connection
-        .write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
-        .await;
+    connection.write(answer).await;
     let answer = client.read_to_end().await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn an_old_client_gets_the_body_without_chunks_and_a_close() {
+    let (head, body) = passed_to_an_old_client(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
+    )
+    .await;
     assert!(head.contains("connection: close") && !head.contains("transfer-encoding"), "{head}");
     assert_eq!(body, "abcdefg");
 }
 
 #[tokio::test]
 async fn an_old_client_gets_what_came_before_a_malformed_chunk() {
-    let (gateway, backend) = pair().await;
-    let mut client = Raw::connect(gateway.address).await;
-    client.write("POST /v1/agents/support/run HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}").await;
-    let mut connection = backend.accept().await;
-    connection.read_request().await;
-    connection
-        .write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefgh")
-        .await;
-    let answer = client.read_to_end().await;
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (_, body) = passed_to_an_old_client(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefgh",
+    )
+    .await;
     assert!(body.starts_with("abcdefg\n\nevent: error\n"), "{body}");
 }
 

@@ -274,6 +274,17 @@ impl Journal {
     }
 }
 
+/// A node whose console is this journal, and the lines of its entry `node: serving`.
+pub(crate) fn start_in(journal: &mut Journal, plan: Plan) -> (Node, Vec<String>) {
+    File::create(plan.console()).unwrap();
+    let stream = journal_stream(&plan.console());
+    let mut node = plan.variable("JOURNAL_STREAM", &stream).start();
+    let serving = journal.entry_with("node: serving");
+    let address = serving.iter().find_map(|line| line.strip_prefix("ASTROMESH_HTTP=")).unwrap();
+    node.listens_at(address.parse().unwrap());
+    (node, serving)
+}
+
 /// What systemd would say in `JOURNAL_STREAM` of this file.
 pub(crate) fn journal_stream(file: &Path) -> String {
     let found = fs::metadata(file).unwrap();

@@ -1,10 +1,9 @@
 //! Nothing secret is logged, on no stream and at no level.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
-use crate::node::{Journal, Node, Plan, journal_stream, mount_journal};
+use crate::node::{Journal, Node, Plan, mount_journal, start_in};
 
 const SECRET: &str = "swordfish";
 
@@ -100,12 +99,7 @@ fn nor_are_they_in_the_journal() {
     if !plan.with_mounts(&mount_journal(&directory)) {
         return;
     }
-    File::create(plan.console()).unwrap();
-    let stream = journal_stream(&plan.console());
-    let mut node = plan.variable("JOURNAL_STREAM", &stream).start();
-    let serving = journal.entry_with("node: serving");
-    let address = serving.iter().find_map(|line| line.strip_prefix("ASTROMESH_HTTP="));
-    node.listens_at(address.unwrap().parse().unwrap());
+    let (mut node, _) = start_in(&mut journal, plan);
     let reader = std::thread::spawn(move || {
         journal.entry_with("node: stopped");
         journal

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
 use crate::node::{
-    Journal, Node, Plan, address_in, journal_stream, mount_journal, objects, wait_for, with_message,
+    Journal, Node, Plan, address_in, journal_stream, mount_journal, objects, start_in, wait_for,
+    with_message,
 };
 
 #[test]
@@ -96,12 +97,8 @@ fn a_console_that_is_the_journal_gets_fields() {
     if !plan.with_mounts(&mount_journal(&directory)) {
         return;
     }
-    File::create(plan.console()).unwrap();
-    let stream = journal_stream(&plan.console());
-    let mut node = plan.variable("JOURNAL_STREAM", &stream).start();
-    let serving = journal.entry_with("node: serving");
+    let (mut node, serving) = start_in(&mut journal, plan);
     let address = serving.iter().find_map(|line| line.strip_prefix("ASTROMESH_HTTP="));
-    node.listens_at(address.unwrap().parse().unwrap());
     for line in [
         &*format!("MESSAGE=node: serving http={}", address.unwrap()),
         "PRIORITY=6",
