@@ -20,7 +20,8 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("telemetry", &[]),
     ("directory", &["astromesh_wire"]),
     ("model", &["config"]),
-    ("agent", &["config", "model"]),
+    // What runs took is counted where metrics are.
+    ("agent", &["config", "model", "telemetry"]),
     ("routing", &["astromesh_wire", "config", "directory"]),
     ("proxy", &["agent", "api", "astromesh_wire", "config", "directory", "routing", "telemetry"]),
     // Of the API only the shapes: join and sync speak HTTP with other nodes.

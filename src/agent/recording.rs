@@ -93,6 +93,7 @@ impl Tally {
                 model: model.name().to_owned(),
                 role: ROLE.to_owned(),
                 calls: 1,
+                failed: 0,
                 tokens_in: usage.tokens_in,
                 tokens_out: usage.tokens_out,
                 cost: 0.0,

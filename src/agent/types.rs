@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::telemetry::cells::Distribution;
+
 /// The body of `POST /v1/agents/{name}/run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRequest {
@@ -76,8 +78,12 @@ pub struct ModelUsage {
     pub model: String,
     /// Role of the model in the agent; `default` for the first cut.
     pub role: String,
-    /// Calls made.
+    /// Calls that were answered.
     pub calls: u64,
+    /// Calls that failed; left out of the JSON when there are none, and not counted for a single
+    /// run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
     /// Tokens read.
     pub tokens_in: u64,
     /// Tokens written.
@@ -267,6 +273,9 @@ pub struct AgentUsage {
     pub runs_canceled: u64,
     /// How long the runs took, in seconds.
     pub seconds: RunTimes,
+    /// The same by bound, for the metrics.
+    #[serde(skip)]
+    pub times: Distribution,
     /// Calls of models that were answered, and their tokens.
     pub models: Vec<ModelUsage>,
     /// Calls of models that failed.
@@ -288,6 +297,19 @@ pub struct RunTimes {
     pub min: f64,
     /// The longest.
     pub max: f64,
+}
+
+impl From<Distribution> for RunTimes {
+    fn from(times: Distribution) -> Self {
+        let (count, sum) = (times.count(), times.sum_seconds());
+        let avg = if count == 0 { 0.0 } else { sum / count as f64 };
+        Self { count, sum, avg, min: times.min_seconds(), max: times.max_seconds() }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Calls of a tool by an agent.

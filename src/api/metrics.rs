@@ -21,13 +21,14 @@ use serde_json::Number;
 use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
+use super::reload::Reloads;
 use super::types::{AgentUsage, MetricsReport, RunTimes};
 use crate::agent::Records;
-use crate::telemetry::labels::MemberState;
+use crate::telemetry::labels::{MemberState, RunOutcome};
 use crate::telemetry::logging::Log;
-use crate::telemetry::metrics::{Gossip, Metrics, Readings};
-use crate::telemetry::numbers::{Summary, series};
-use crate::telemetry::{page, process::Process};
+use crate::telemetry::metrics::{Agents, Gossip, Metrics, Readings};
+use crate::telemetry::numbers::Summary;
+use crate::telemetry::{numbers, page, process::Process};
 use crate::{directory, gossip};
 
 /// A gossip thread that is busier than this is left out of the answer.
@@ -49,6 +50,8 @@ pub struct Sources {
     pub directory: directory::Reader,
     /// The gossip; `None` when the mesh is off.
     pub mesh: Option<gossip::Handle>,
+    /// How reloads went; `None` where nobody reloads, as in tests.
+    pub reloads: Option<Reloads>,
     /// What runs and waits; must not wait for a lock that requests wait for.
     pub levels: Arc<dyn Fn() -> Levels + Send + Sync>,
 }
@@ -90,64 +93,62 @@ async fn page(State(sources): State<Sources>) -> Result<impl IntoResponse, ApiEr
     Ok(([(CONTENT_TYPE, page::CONTENT_TYPE)], text))
 }
 
-/// `GET /v1/metrics/`: the numbers of the page and those of the agents; `?agent=` leaves these of
-/// one agent.
+/// `GET /v1/metrics/`: the numbers of the page; `?agent=` leaves those of one agent.
 async fn report(
     State(sources): State<Sources>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<MetricsReport>, ApiError> {
-    let mut report = MetricsReport::default();
     let query = query.unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let agent = pairs.find(|(key, value)| key == "agent" && !value.is_empty());
-    let usage = sources.records.usage();
-    if agent.is_none() {
-        let numbers = |sources: &Sources, readings| sources.metrics.numbers(readings);
-        let numbers = gathered(sources, numbers).await?;
-        let exact = |(name, value): (String, f64)| (name, exact(value));
-        report.counters.extend(numbers.counters.into_iter().map(exact));
-        report.gauges.extend(numbers.gauges.into_iter().map(exact));
-        let summaries = numbers.histograms.into_iter().map(|(name, summary)| {
-            let Summary { count, sum, min, max } = summary;
-            (name, RunTimes { count, sum, avg: sum / count as f64, min, max })
-        });
-        report.histograms.extend(summaries);
-    }
-    let is_wanted =
-        |one: &&AgentUsage| agent.as_ref().is_none_or(|(_, agent)| one.agent == agent.as_ref());
-    for usage in usage.iter().filter(is_wanted) {
-        add_agent(&mut report, usage);
-    }
-    Ok(Json(report))
+    let numbers = match agent {
+        Some((_, agent)) => {
+            let mut usage = sources.records.usage();
+            usage.retain(|usage| usage.agent == agent);
+            numbers::of_agents(agents(&usage))
+        }
+        None => gathered(sources, |sources, readings| sources.metrics.numbers(readings)).await?,
+    };
+    let exact = |(name, value): (String, f64)| (name, exact(value));
+    let times = |(name, summary): (String, Summary)| {
+        let Summary { count, sum, min, max } = summary;
+        (name, RunTimes { count, sum, avg: sum / count as f64, min, max })
+    };
+    Ok(Json(MetricsReport {
+        counters: numbers.counters.into_iter().map(exact).collect(),
+        gauges: numbers.gauges.into_iter().map(exact).collect(),
+        histograms: numbers.histograms.into_iter().map(times).collect(),
+    }))
 }
 
-/// What an agent did and used, in the words of a metric.
-fn add_agent(report: &mut MetricsReport, usage: &AgentUsage) {
-    let agent = ("agent", usage.agent.as_str());
-    let mut count = |name: &str, labels: &[(&str, &str)], value: u64| {
-        if value > 0 {
-            let name = series(&format!("astromesh_agent_{name}_total"), labels);
-            report.counters.insert(name, value.into());
+/// What agents did and used, in the order of the labels.
+fn agents(usage: &[AgentUsage]) -> Agents {
+    let mut agents = Agents::default();
+    for usage in usage {
+        let row = |labels: &[&str]| {
+            [&[usage.agent.as_str()], labels].concat().into_iter().map(str::to_owned).collect()
+        };
+        for (outcome, runs) in [
+            (RunOutcome::Ok, usage.runs_ok),
+            (RunOutcome::Error, usage.runs_failed),
+            (RunOutcome::Canceled, usage.runs_canceled),
+        ] {
+            agents.runs.push((row(&[outcome.name()]), runs));
         }
-    };
-    for (outcome, runs) in
-        [("ok", usage.runs_ok), ("error", usage.runs_failed), ("canceled", usage.runs_canceled)]
-    {
-        count("runs", &[agent, ("outcome", outcome)], runs);
+        agents.run_times.push((row(&[]), usage.times));
+        for model in &usage.models {
+            let labels: [&str; 2] = [&model.provider, &model.model];
+            agents.model_calls.push((row(&labels), model.calls));
+            agents.model_failures.push((row(&labels), model.failed));
+            agents.tokens_in.push((row(&labels), model.tokens_in));
+            agents.tokens_out.push((row(&labels), model.tokens_out));
+        }
+        for tool in &usage.tools {
+            agents.tool_calls.push((row(&[&tool.tool]), tool.calls));
+            agents.tool_failures.push((row(&[&tool.tool]), tool.failed));
+        }
     }
-    count("model_failures", &[agent], usage.model_failures);
-    for model in &usage.models {
-        let labels = [agent, ("provider", &*model.provider), ("model", &*model.model)];
-        count("model_calls", &labels, model.calls);
-        count("tokens_in", &labels, model.tokens_in);
-        count("tokens_out", &labels, model.tokens_out);
-    }
-    for tool in &usage.tools {
-        let labels = [agent, ("tool", &*tool.tool)];
-        count("tool_calls", &labels, tool.calls);
-        count("tool_failures", &labels, tool.failed);
-    }
-    report.histograms.insert(series("astromesh_agent_run_seconds", &[agent]), usage.seconds);
+    agents
 }
 
 /// A number without `.0` where it is whole.
@@ -182,6 +183,7 @@ async fn gathered<T: Send + 'static>(
 fn readings(sources: &Sources, gossip: Option<Gossip>) -> Readings {
     let levels = (sources.levels)();
     let lines = sources.log.as_ref().map(Log::lines);
+    let reloads = sources.reloads.as_ref().map(Reloads::status).unwrap_or_default();
     Readings {
         running: levels.running.into(),
         queued: levels.queued.into(),
@@ -189,6 +191,8 @@ fn readings(sources: &Sources, gossip: Option<Gossip>) -> Readings {
         results: levels.results,
         members: members(&sources.directory.snapshot()),
         gossip,
+        agents: agents(&sources.records.usage()),
+        reloads: [reloads.count.saturating_sub(reloads.failed), reloads.failed],
         log_lines: lines.unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION"),
         process: Process::read(),
@@ -211,7 +215,10 @@ fn members(snapshot: &directory::Snapshot) -> [u64; MemberState::ALL.len()] {
 }
 
 fn by_kind(counters: BTreeMap<String, u64>) -> Gossip {
-    let is_level = |(name, _): &(String, u64)| GOSSIP_LEVELS.contains(&name.as_str());
-    let (levels, events) = counters.into_iter().partition(is_level);
-    Gossip { events, levels }
+    let (levels, events): (Vec<_>, Vec<_>) =
+        counters.into_iter().partition(|(name, _)| GOSSIP_LEVELS.contains(&name.as_str()));
+    let rows = |counters: Vec<(String, u64)>| {
+        counters.into_iter().map(|(name, count)| (vec![name], count)).collect()
+    };
+    Gossip { events: rows(events), levels: rows(levels) }
 }

@@ -89,6 +89,7 @@ impl Lasting {
             log: Some(self.log.clone()),
             directory: self.directory.clone(),
             mesh: self.mesh.clone(),
+            reloads: Some(self.reloads.clone()),
             levels: Arc::new(move || {
                 let proxy = proxy.get().and_then(Weak::upgrade);
                 let ejected = proxy.as_ref().map_or(0, |proxy| proxy.ejected());

@@ -1,13 +1,13 @@
-//! Where numbers are counted: fixed arrays of atomics.
+//! Where numbers are counted: fixed arrays, mostly of atomics.
 //!
-//! Counting takes no lock, allocates nothing and looks no name up. A reader may see one counter
+//! Counting in those takes no lock, allocates nothing and looks no name up. A reader may see one counter
 //! before another that was counted earlier; each by itself never falls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of a histogram; one more cell takes what is above the last.
-pub(super) const BOUNDS: usize = 16;
+pub const BOUNDS: usize = 16;
 
 /// The counters of one family, one for each combination of its label values.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl Default for Histogram {
     }
 }
 
-/// What a histogram held at one moment.
+/// Durations by bound: what a histogram held at one moment, or counted by someone with a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Distribution {
+pub struct Distribution {
     pub(super) cells: [u64; BOUNDS + 1],
     pub(super) sum_ns: u64,
     /// The shortest; the longest there is when there was none.
@@ -63,6 +63,45 @@ impl Default for Distribution {
     fn default() -> Self {
         Self { cells: [0; BOUNDS + 1], sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
     }
+}
+
+impl Distribution {
+    /// Counts one; `bounds_ns` are always the same for one distribution.
+    pub fn add(&mut self, bounds_ns: &[u64; BOUNDS], duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.cells[bounds_ns.partition_point(|bound| *bound < ns)] += 1;
+        self.sum_ns = self.sum_ns.saturating_add(ns);
+        self.min_ns = self.min_ns.min(ns);
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+
+    /// All together.
+    #[must_use]
+    pub fn sum_seconds(&self) -> f64 {
+        seconds(self.sum_ns)
+    }
+
+    /// The shortest; 0 when there was none.
+    #[must_use]
+    pub fn min_seconds(&self) -> f64 {
+        seconds(if self.count() == 0 { 0 } else { self.min_ns })
+    }
+
+    /// The longest.
+    #[must_use]
+    pub fn max_seconds(&self) -> f64 {
+        seconds(self.max_ns)
+    }
+}
+
+pub(super) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
 impl Histogram {

@@ -289,6 +289,24 @@ labels! {
         Out = "out",
     }
 
+    /// How a run ended.
+    RunOutcome = "outcome" {
+        /// With an answer.
+        Ok = "ok",
+        /// With an error.
+        Error = "error",
+        /// The caller left before there was one.
+        Canceled = "canceled",
+    }
+
+    /// What came of a reload.
+    ReloadOutcome = "outcome" {
+        /// What was read holds now.
+        Reloaded = "reloaded",
+        /// Something was wrong with it, and nothing has changed.
+        Refused = "refused",
+    }
+
     /// Where lines of the log go.
     LogStream = "stream" {
         /// Standard error, or the journal.

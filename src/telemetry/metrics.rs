@@ -1,224 +1,29 @@
-//! What a node counts and times: every name, label and unit, and the methods that count.
+//! What a node counts and times, and the methods that count.
 //!
-//! Owns the declarations ([`ALL`]) and the numbers. A request costs some dozen increments of
+//! Owns the numbers; their names are in [`families`]. A request costs some dozen increments of
 //! atomics, each resolved when this was compiled; nothing here locks, allocates or reads a clock
-//! while a request waits. All threads count in the same cells. Levels that somebody else knows anyway, such as the number of members, are not kept here but given when a page is asked for,
-//! see [`Readings`].
+//! while a request waits. All threads count in the same cells. What somebody else knows anyway, such
+//! as the number of members, is not kept here but given when a page is asked for, see [`Readings`].
+//!
+//! [`families`]: super::families
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::cells::{BOUNDS, Counts, Histogram};
+use super::cells::{Counts, Distribution, Histogram};
+use super::families::*;
 use super::labels::{
-    Arrival, Connect, Deadline, Direction, EjectionCause, InFlight, Keyed, Label, Limit, LineFate,
-    LoadSource, LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, RetryCause,
-    RetryDenial, RouteClass, Side, Use,
+    Arrival, Connect, Deadline, Direction, EjectionCause, Keyed, Limit, LineFate, LoadSource,
+    LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, ReloadOutcome, RetryCause,
+    RetryDenial, RouteClass, Side,
 };
 use super::numbers::{self, Numbers};
 use super::page::{self, Values};
 use super::process::Process;
 
-/// One name on the page.
-#[derive(Debug, Clone, Copy)]
-pub struct Family {
-    /// The name without the suffixes for unit and kind.
-    pub name: &'static str,
-    /// Counter, gauge or histogram.
-    pub kind: Kind,
-    /// What is counted.
-    pub unit: Unit,
-    /// Its labels; at most three.
-    pub labels: &'static [Label],
-    /// What it means, for people.
-    pub help: &'static str,
-}
-
-/// What kind of number a family holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Rises and falls.
-    Gauge,
-    /// Durations by upper bounds, which are in nanoseconds.
-    Histogram(&'static [u64; BOUNDS]),
-    /// Always 1; its labels say something.
-    Info,
-}
-
-/// The unit of a family, the last word of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A number of things.
-    None,
-    /// Seconds.
-    Seconds,
-    /// Bytes.
-    Bytes,
-}
-
-impl Family {
-    const fn new(
-        name: &'static str,
-        kind: Kind,
-        unit: Unit,
-        labels: &'static [Label],
-        help: &'static str,
-    ) -> Self {
-        Self { name, kind, unit, labels, help }
-    }
-
-    /// How many combinations of label values there are.
-    const fn combinations(&self) -> usize {
-        let mut product = 1;
-        let mut index = 0;
-        while index < self.labels.len() {
-            product *= self.labels[index].values.len();
-            index += 1;
-        }
-        product
-    }
-
-    /// The name as people query it, without the suffixes of a histogram.
-    #[must_use]
-    pub fn full_name(&self) -> String {
-        let unit = match self.unit {
-            Unit::None => "",
-            Unit::Seconds => "_seconds",
-            Unit::Bytes => "_bytes",
-        };
-        let kind = match self.kind {
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-            Kind::Gauge | Kind::Histogram(_) => "",
-        };
-        format!("{}{unit}{kind}", self.name)
-    }
-}
-
-const US: u64 = 1_000;
-const MS: u64 = 1_000 * US;
-const S: u64 = 1_000 * MS;
-
-/// From a cached answer to a long run of a large model.
-const ANSWER_NS: &[u64; BOUNDS] = &[
-    MS,
-    2 * MS,
-    5 * MS,
-    10 * MS,
-    25 * MS,
-    50 * MS,
-    100 * MS,
-    250 * MS,
-    500 * MS,
-    S,
-    2500 * MS,
-    5 * S,
-    10 * S,
-    30 * S,
-    60 * S,
-    300 * S,
-];
-
-/// Fine around the 40 µs that are the goal.
-const ADDED_NS: &[u64; BOUNDS] = &[
-    10 * US,
-    20 * US,
-    30 * US,
-    40 * US,
-    50 * US,
-    75 * US,
-    100 * US,
-    150 * US,
-    250 * US,
-    500 * US,
-    MS,
-    2500 * US,
-    10 * MS,
-    50 * MS,
-    250 * MS,
-    S,
-];
-
-macro_rules! families {
-    ($($ident:ident: $name:literal, $kind:expr, $unit:ident, [$($label:expr),*], $help:literal;)+) => {
-        $(
-            #[doc = $help]
-            pub const $ident: Family =
-                Family::new($name, $kind, Unit::$unit, &[$($label),*], $help);
-        )+
-        /// Every family, in the order of the page.
-        pub const ALL: &[Family] = &[$($ident),+];
-    };
-}
-
-families! {
-    REQUESTS: "astromesh_requests", Kind::Counter, None,
-        [RouteClass::LABEL, Arrival::LABEL, Outcome::LABEL],
-        "Requests that ended.";
-    REQUEST_DURATION: "astromesh_request_duration", Kind::Histogram(ANSWER_NS), Seconds,
-        [RouteClass::LABEL],
-        "From the last byte of a request's head to the last byte of its answer.";
-    FIRST_BYTE: "astromesh_first_byte", Kind::Histogram(ANSWER_NS), Seconds, [],
-        "From the last byte of a request's head to the head of its answer being passed on.";
-    ADDED_LATENCY: "astromesh_added_latency", Kind::Histogram(ADDED_NS), Seconds, [Place::LABEL],
-        "Time a request spent in this node without waiting for a slot or for the one that serves it.";
-    QUEUE_WAIT: "astromesh_queue_wait", Kind::Histogram(ANSWER_NS), Seconds, [],
-        "Time that requests waited for a slot, whether they got it or not.";
-    REQUESTS_IN_FLIGHT: "astromesh_requests_in_flight", Kind::Gauge, None, [InFlight::LABEL],
-        "Requests for agents that run here, were sent to others, or wait for a slot.";
-    PICKS: "astromesh_picks", Kind::Counter, None, [Place::LABEL, PickReason::LABEL],
-        "Choices of a node, one for each attempt.";
-    REFUSALS: "astromesh_refusals", Kind::Counter, None, [Side::LABEL, Refusal::LABEL],
-        "Requests refused before they ran: by this node (sent) or by others (met).";
-    RETRIES: "astromesh_retries", Kind::Counter, None, [RetryCause::LABEL],
-        "Attempts after the first, by what became of the one before.";
-    RETRIES_DENIED: "astromesh_retries_denied", Kind::Counter, None, [RetryDenial::LABEL],
-        "Failures that were passed on to the client, by why there was no other attempt.";
-    EJECTIONS: "astromesh_ejections", Kind::Counter, None, [EjectionCause::LABEL],
-        "Times a node began to be passed over, for all agents or for one.";
-    EJECTED_NODES: "astromesh_ejected_nodes", Kind::Gauge, None, [],
-        "Nodes that are passed over now, for all agents or for some.";
-    CLIENT_CONNECTIONS: "astromesh_client_connections", Kind::Gauge, None, [],
-        "Connections of clients and nodes to this node.";
-    CLIENT_CONNECTIONS_ACCEPTED: "astromesh_client_connections_accepted", Kind::Counter, None, [],
-        "Connections that were accepted.";
-    UPSTREAM_CONNECTIONS: "astromesh_upstream_connections", Kind::Gauge, None, [Use::LABEL],
-        "Connections of this node to others.";
-    UPSTREAM_CONNECTS: "astromesh_upstream_connects", Kind::Counter, None, [Connect::LABEL],
-        "Times a connection to another node was needed.";
-    CLIENT_CANCELLATIONS: "astromesh_client_cancellations", Kind::Counter, None, [Phase::LABEL],
-        "Requests whose client went away, by how far they were.";
-    DEADLINES: "astromesh_deadlines", Kind::Counter, None, [Deadline::LABEL],
-        "Time limits that were reached.";
-    LIMITS: "astromesh_limits", Kind::Counter, None, [Limit::LABEL],
-        "Bounds that were reached.";
-    TRANSFERRED: "astromesh_transferred", Kind::Counter, Bytes, [Direction::LABEL],
-        "Bytes on connections of clients, heads and framing included.";
-    IDEMPOTENCY: "astromesh_idempotent_requests", Kind::Counter, None, [Keyed::LABEL],
-        "Requests with an idempotency key that reached the node that runs them.";
-    LOAD_RECORDS: "astromesh_load_records", Kind::Counter, None, [LoadSource::LABEL],
-        "News of how busy other nodes are.";
-    MEMBERS: "astromesh_members", Kind::Gauge, None, [MemberState::LABEL],
-        "Members of the mesh as this node sees them, itself included.";
-    GOSSIP_EVENTS: "astromesh_gossip_events", Kind::Counter, None, [Label { key: "event", values: &[] }],
-        "Counters of the gossip. Missing while the mesh is off or its thread is busy.";
-    GOSSIP_LEVELS: "astromesh_gossip_level", Kind::Gauge, None, [Label { key: "of", values: &[] }],
-        "Levels of the gossip. Missing when its counters are.";
-    LOG_LINES: "astromesh_log_lines", Kind::Counter, None, [LogStream::LABEL, LineFate::LABEL],
-        "Lines of the log, those of the access log included.";
-    BUILD: "astromesh_build", Kind::Info, None, [Label { key: "version", values: &[] }],
-        "The version of this node.";
-    PROCESS_START_TIME: "process_start_time", Kind::Gauge, Seconds, [],
-        "When the process started, in seconds since 1970.";
-    PROCESS_CPU: "process_cpu", Kind::Counter, Seconds, [],
-        "Processor time used.";
-    PROCESS_MEMORY: "process_resident_memory", Kind::Gauge, Bytes, [],
-        "Memory in use, as the kernel counts it.";
-    PROCESS_OPEN_FDS: "process_open_fds", Kind::Gauge, None, [],
-        "Open file descriptors.";
-}
+/// Numbers by the values of their labels, in the order of the family's labels.
+pub type Rows = Vec<(Vec<String>, u64)>;
 
 /// All numbers.
 #[derive(Debug, Default)]
@@ -309,6 +114,10 @@ pub struct Readings {
     pub members: [u64; MemberState::ALL.len()],
     /// Counters of the gossip by name, and those of its numbers that are levels.
     pub gossip: Option<Gossip>,
+    /// What agents did and used.
+    pub agents: Agents,
+    /// Reloads by outcome, in the order of [`ReloadOutcome::ALL`].
+    pub reloads: [u64; ReloadOutcome::ALL.len()],
     /// Lines of the log by stream and fate, in the order of [`LogStream::ALL`] and
     /// [`LineFate::ALL`].
     pub log_lines: [[u64; LineFate::ALL.len()]; LogStream::ALL.len()],
@@ -322,9 +131,45 @@ pub struct Readings {
 #[derive(Debug, Default)]
 pub struct Gossip {
     /// Those that only grow.
-    pub events: Vec<(String, u64)>,
+    pub events: Rows,
     /// Those that rise and fall.
-    pub levels: Vec<(String, u64)>,
+    pub levels: Rows,
+}
+
+/// What the agents of this node did and used, each field for the family of its name.
+#[derive(Debug, Default)]
+pub struct Agents {
+    /// By agent and outcome.
+    pub runs: Rows,
+    /// By agent, over [`ANSWER_NS`].
+    pub run_times: Vec<(Vec<String>, Distribution)>,
+    /// By agent, provider and model, like the next three.
+    pub model_calls: Rows,
+    /// Calls that were not answered.
+    pub model_failures: Rows,
+    /// Tokens read.
+    pub tokens_in: Rows,
+    /// Tokens written.
+    pub tokens_out: Rows,
+    /// By agent and tool.
+    pub tool_calls: Rows,
+    /// Calls of tools that did not work.
+    pub tool_failures: Rows,
+}
+
+impl Agents {
+    pub(super) fn into_values(self) -> [(Family, Values); 8] {
+        [
+            (AGENT_RUNS, Values::Rows(self.runs)),
+            (AGENT_RUN_DURATION, Values::TimedRows(self.run_times)),
+            (AGENT_MODEL_CALLS, Values::Rows(self.model_calls)),
+            (AGENT_MODEL_FAILURES, Values::Rows(self.model_failures)),
+            (AGENT_TOKENS_IN, Values::Rows(self.tokens_in)),
+            (AGENT_TOKENS_OUT, Values::Rows(self.tokens_out)),
+            (AGENT_TOOL_CALLS, Values::Rows(self.tool_calls)),
+            (AGENT_TOOL_FAILURES, Values::Rows(self.tool_failures)),
+        ]
+    }
 }
 
 impl Default for Metrics {
@@ -528,14 +373,14 @@ fn values(cells: &Cells, started: SystemTime, readings: Readings) -> Vec<(Family
         (MEMBERS, counts(readings.members)),
     ];
     if let Some(Gossip { events, levels }) = readings.gossip {
-        values.extend([
-            (GOSSIP_EVENTS, Values::Named(events)),
-            (GOSSIP_LEVELS, Values::Named(levels)),
-        ]);
+        values
+            .extend([(GOSSIP_EVENTS, Values::Rows(events)), (GOSSIP_LEVELS, Values::Rows(levels))]);
     }
+    values.extend(readings.agents.into_values());
     values.extend([
+        (RELOADS, counts(readings.reloads)),
         (LOG_LINES, Values::Counts(readings.log_lines.as_flattened().to_vec())),
-        (BUILD, Values::Named(vec![(readings.version.to_owned(), 1)])),
+        (BUILD, Values::Rows(vec![(vec![readings.version.to_owned()], 1)])),
     ]);
     let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
     values.push((PROCESS_START_TIME, Values::Real(started.as_secs_f64())));
@@ -544,6 +389,7 @@ fn values(cells: &Cells, started: SystemTime, readings: Readings) -> Vec<(Family
             (PROCESS_CPU, Values::Real(process.cpu_seconds)),
             (PROCESS_MEMORY, counts([process.resident_bytes])),
             (PROCESS_OPEN_FDS, counts([process.open_fds])),
+            (PROCESS_THREADS, counts([process.threads])),
         ]);
     }
     values

@@ -3,8 +3,9 @@
 //! Owns the spelling of a series: its name and labels as on the page. What is 0 is left out.
 
 use super::cells::Distribution;
-use super::metrics::{Family, Kind};
-use super::page::{Values, labels};
+use super::families::{Family, Kind};
+use super::metrics::Agents;
+use super::page::{Values, labels, named};
 
 /// Every number but those that are 0, in the order of the page.
 #[derive(Debug, Default, PartialEq)]
@@ -43,6 +44,12 @@ pub fn series(name: &str, labels: &[(&str, &str)]) -> String {
     format!("{name}{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
+/// Those of the agents alone.
+#[must_use]
+pub fn of_agents(agents: Agents) -> Numbers {
+    of(agents.into_values().into())
+}
+
 pub(super) fn of(families: Vec<(Family, Values)>) -> Numbers {
     let mut numbers = Numbers::default();
     for (family, values) in families {
@@ -54,11 +61,16 @@ pub(super) fn of(families: Vec<(Family, Values)>) -> Numbers {
                     numbers.add(family.kind, name, count as f64);
                 }
             }
-            Values::Named(counts) => {
-                let key = family.labels.first().map_or("", |label| label.key);
-                for (value, count) in counts {
-                    let name = series(&name, &[(key, &value)]);
+            Values::Rows(rows) => {
+                for (values, count) in rows {
+                    let name = series(&name, &named(&family, &values));
                     numbers.add(family.kind, name, count as f64);
+                }
+            }
+            Values::TimedRows(rows) => {
+                for (values, distribution) in rows {
+                    let name = series(&name, &named(&family, &values));
+                    numbers.histograms.extend(summary(&distribution).map(|sum| (name, sum)));
                 }
             }
             Values::Real(value) => numbers.add(family.kind, name, value),
@@ -88,12 +100,11 @@ impl Numbers {
 
 /// `None` when there was none.
 fn summary(distribution: &Distribution) -> Option<Summary> {
-    let count = distribution.cells.iter().sum();
-    let seconds = |ns: u64| ns as f64 / 1e9;
+    let count = distribution.count();
     (count > 0).then(|| Summary {
         count,
-        sum: seconds(distribution.sum_ns),
-        min: seconds(distribution.min_ns),
-        max: seconds(distribution.max_ns),
+        sum: distribution.sum_seconds(),
+        min: distribution.min_seconds(),
+        max: distribution.max_seconds(),
     })
 }

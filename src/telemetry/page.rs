@@ -13,8 +13,9 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use super::cells::Distribution;
-use super::metrics::{Family, Kind, Unit};
+use super::cells::{Distribution, seconds};
+use super::families::{Family, Kind, Unit};
+use super::metrics::Rows;
 
 /// The content type of a page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,8 +30,10 @@ pub(super) enum Values {
     Counts(Vec<u64>),
     /// The same, for histograms.
     Distributions(Vec<Distribution>),
-    /// By the value of the only label.
-    Named(Vec<(String, u64)>),
+    /// Those that there are, with their label values.
+    Rows(Rows),
+    /// The same, for histograms.
+    TimedRows(Vec<(Vec<String>, Distribution)>),
     /// One that is no whole number; no labels.
     Real(f64),
 }
@@ -86,15 +89,21 @@ fn write_family(
                 labelled(&mut encoder, &labels, write)?;
             }
         }
-        Values::Named(counts) => {
-            let key = family.labels.first().map_or("", |label| label.key);
-            for (name, count) in counts {
-                let labels = [(key, name.as_str())];
+        Values::Rows(rows) => {
+            for (values, count) in rows {
+                let labels = named(family, values);
                 if family.kind == Kind::Info {
                     encoder.encode_info(&labels)?;
                     continue;
                 }
                 write_value(&mut encoder.encode_family(&labels)?, family.kind, count)?;
+            }
+        }
+        Values::TimedRows(rows) => {
+            for (values, distribution) in rows {
+                let labels = named(family, values);
+                let mut of = encoder.encode_family(&labels)?;
+                write_distribution(&mut of, family.kind, distribution)?;
             }
         }
         Values::Real(value) => write_value(&mut encoder, family.kind, value)?,
@@ -111,6 +120,12 @@ pub(super) fn labels(family: &Family, mut index: usize) -> Vec<(&'static str, &'
     }
     labels.reverse();
     labels
+}
+
+/// The labels of a family with these values.
+pub(super) fn named<'a>(family: &Family, values: &'a [String]) -> Vec<(&'static str, &'a str)> {
+    let keys = family.labels.iter().map(|label| label.key);
+    keys.zip(values.iter().map(String::as_str)).collect()
 }
 
 /// Without labels the braces stay away too.
@@ -144,10 +159,6 @@ fn write_distribution(
     let Kind::Histogram(bounds_ns) = kind else { return Err(fmt::Error) };
     let bounds = bounds_ns.iter().map(|ns| seconds(*ns)).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(distribution.cells).collect();
-    let count = distribution.cells.iter().sum();
-    encoder.encode_histogram::<NoLabelSet>(seconds(distribution.sum_ns), count, &buckets, None)
-}
-
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
+    let (sum, count) = (distribution.sum_seconds(), distribution.count());
+    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }

@@ -108,7 +108,8 @@ async fn what_agents_did_is_counted_by_agent_and_model() {
     let counter = |name: &str| report["counters"][name].clone();
     assert_eq!(counter("astromesh_agent_runs_total{agent=\"echo\",outcome=\"ok\"}"), 2);
     assert_eq!(counter("astromesh_agent_runs_total{agent=\"broken\",outcome=\"error\"}"), 1);
-    assert_eq!(counter("astromesh_agent_model_failures_total{agent=\"broken\"}"), 1);
+    let failures = "astromesh_agent_model_failures_total{agent=\"broken\",provider=\"openai_compat\",model=\"m9\"}";
+    assert_eq!(counter(failures), 1);
     let calls =
         "astromesh_agent_model_calls_total{agent=\"echo\",provider=\"echo\",model=\"echo\"}";
     assert_eq!(counter(calls), 2);
@@ -121,6 +122,17 @@ async fn what_agents_did_is_counted_by_agent_and_model() {
     assert!(second("avg") <= second("max") && second("max") <= second("sum"), "{times}");
     let whole = &report["histograms"]["astromesh_request_duration_seconds{class=\"run\"}"];
     assert!(whole["min"].as_f64().unwrap() <= whole["max"].as_f64().unwrap());
+
+    let page = client().get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "astromesh_agent_runs_total{agent=\"echo\",outcome=\"ok\"} 2\n",
+        "astromesh_agent_run_seconds_count{agent=\"broken\"} 1\n",
+        "astromesh_agent_run_seconds_bucket{le=\"+Inf\",agent=\"echo\"} 2\n",
+        &format!("{calls} 2\n"),
+        &format!("{failures} 1\n"),
+    ] {
+        assert!(page.contains(line), "{line} is not on\n{page}");
+    }
 
     let one = node.get("/v1/metrics?agent=echo").await;
     assert!(!one.to_string().contains("broken") && !one.to_string().contains("astromesh_requests"));

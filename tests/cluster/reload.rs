@@ -168,6 +168,9 @@ async fn with_anything_wrong_nothing_changes_and_everything_wrong_is_told() {
     assert_eq!(answer["agents"]["added"], json!(["new"]));
     let status = node.get("/v1/system/status").await["reload"].clone();
     assert_eq!((&status["count"], &status["problems"]), (&json!(4), &json!([])));
+    let counters = node.get("/v1/metrics/").await["counters"].clone();
+    assert_eq!(counters["astromesh_reloads_total{outcome=\"refused\"}"], 3);
+    assert_eq!(counters["astromesh_reloads_total{outcome=\"reloaded\"}"], 1);
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use astromesh::agent::Records;
 use astromesh::api::metrics::{Levels, Sources, router};
 use astromesh::directory;
+use astromesh::telemetry::families::{ALL, Kind, Unit};
 use astromesh::telemetry::labels::{
     Arrival, Deadline, EjectionCause, Keyed, Limit, LoadSource, Outcome, Phase, PickReason, Place,
     Refusal, RetryCause, RetryDenial, RouteClass, Side,
 };
-use astromesh::telemetry::metrics::{ALL, Ended, Kind, Metrics, Unit};
+use astromesh::telemetry::metrics::{Ended, Metrics};
 use astromesh_wire::State;
 use axum::http::StatusCode;
 
@@ -42,6 +43,7 @@ async fn node_with(metrics: &Metrics) -> Node {
         log: None,
         directory,
         mesh: None,
+        reloads: None,
         levels: Arc::new(|| Levels { running: 5, queued: 6, ejected: 7, results: [8, 9] }),
     };
     Node::start_with(1, &[], &[], router(Some(sources))).await
@@ -93,7 +95,9 @@ async fn a_page_has_the_levels_of_the_moment_before_anything_is_counted() {
         &*version,
     ];
     assert_eq!(counted(&page), BTreeSet::from(expected));
-    for name in ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds"] {
+    for name in
+        ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "threads"]
+    {
         let line = format!("\nprocess_{name} ");
         assert!(page.text.contains(&line), "{line}");
     }

@@ -1,12 +1,12 @@
 //! Sums for each agent since the node started: runs, time, tokens, calls.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::agent::types::{
-    AgentUsage, ModelUsage, RunTimes, Span, ToolUsage, TraceRecord, TraceStatus,
-};
+use crate::agent::types::{AgentUsage, ModelUsage, Span, ToolUsage, TraceRecord, TraceStatus};
+use crate::telemetry::families::ANSWER_NS;
 
 /// Agents, and models and tools of one agent, that are told apart. A node reads fewer; with the
 /// names that reloads bring there could be more, which are summed under [`OTHERS`].
@@ -31,7 +31,9 @@ impl Sums {
             TraceStatus::Error => usage.runs_failed += 1,
             TraceStatus::Canceled => usage.runs_canceled += 1,
         }
-        add_time(&mut usage.seconds, record.duration_ms / 1_000.0);
+        let seconds = record.duration_ms / 1_000.0;
+        usage.times.add(ANSWER_NS, Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        usage.seconds = usage.times.into();
         for model in models {
             let sum = model_sum(usage, &model.provider, &model.model);
             sum.calls += model.calls;
@@ -69,8 +71,7 @@ fn add_span(usage: &mut AgentUsage, span: &Span) {
         "llm.complete" if has_failed && text("error_code").is_some() => {
             if let (Some(provider), Some(model)) = (text("provider"), text("model")) {
                 usage.model_failures += 1;
-                // So that a model of which no call was answered is listed all the same.
-                model_sum(usage, provider, model);
+                model_sum(usage, provider, model).failed += 1;
             }
         }
         _ => {}
@@ -87,6 +88,7 @@ fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a 
             model: model.to_owned(),
             role: "default".to_owned(),
             calls: 0,
+            failed: 0,
             tokens_in: 0,
             tokens_out: 0,
             cost: 0.0,
@@ -94,14 +96,6 @@ fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a 
         usage.models.len() - 1
     });
     &mut usage.models[index]
-}
-
-fn add_time(times: &mut RunTimes, seconds: f64) {
-    times.min = if times.count == 0 { seconds } else { times.min.min(seconds) };
-    times.max = times.max.max(seconds);
-    times.count += 1;
-    times.sum += seconds;
-    times.avg = times.sum / times.count as f64;
 }
 
 fn kept_name<'a>(known: &BTreeMap<String, AgentUsage>, name: &'a str) -> &'a str {
