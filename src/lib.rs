@@ -10,6 +10,7 @@
 //! * [`proxy`]: the HTTP data plane: every connection, and the way to the node that was chosen
 //! * [`agent`]: agent files, their registry and their runs
 //! * [`model`]: chat models
+//! * [`inference`]: the models that a node serves to its mesh
 //! * [`doctor`]: what is wrong with a node and its surroundings, and what to do
 //! * [`api`]: the HTTP server of a node
 //! * [`cli`]: the commands of `astromeshctl`
@@ -23,6 +24,7 @@ pub mod config;
 pub mod directory;
 pub mod doctor;
 pub mod gossip;
+pub mod inference;
 pub mod model;
 pub mod node;
 pub mod proxy;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::file::{self, Provider};
+use super::servers::ModelServer;
 use super::source::{self, Findings};
 use super::types::ProviderList;
 
@@ -54,6 +55,11 @@ impl Providers {
     /// The provider of this name.
     pub(super) fn get(&self, name: &str) -> Option<&Provider> {
         self.position(name).ok().and_then(|index| self.list.get(index))
+    }
+
+    /// Those whose models may be served, and the Ollama of the environment if no file speaks of it.
+    pub(super) fn servers(&self) -> Vec<ModelServer> {
+        self.list.iter().filter_map(Provider::server).collect()
     }
 
     /// Why a name is not found, and what to do.

@@ -14,6 +14,7 @@ use super::file::{self, AgentFile, Candidate, Program, Reading, Work};
 use super::providers::Providers;
 use super::records::Records;
 use super::run::Agent;
+use super::servers::ModelServer;
 use super::source::{self, Findings, content_of};
 use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
@@ -145,6 +146,20 @@ impl Registry {
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
         (Self { entries, providers }, findings)
+    }
+
+    /// Reads the providers alone, for a node that runs no agents but serves models.
+    #[must_use]
+    pub fn load_providers(config_dir: &Path) -> (Self, Findings) {
+        let mut findings = Findings::default();
+        let providers = Providers::load(config_dir, &mut findings);
+        (Self { entries: Vec::new(), providers }, findings)
+    }
+
+    /// The model servers whose models this node may serve.
+    #[must_use]
+    pub fn model_servers(&self) -> Vec<ModelServer> {
+        self.providers.servers()
     }
 
     /// Whether a file in `agents` has the name of one that holds an agent.

@@ -14,6 +14,7 @@ use super::reload::Reloads;
 use super::tools::Bench;
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
 use crate::agent::{Offer, Records, Registry, RunError};
+use crate::inference::Served;
 use crate::{config, directory, gossip};
 
 /// What the handlers share; see each field.
@@ -35,6 +36,8 @@ pub struct App {
     pub reloads: Reloads,
     /// The tools that people may try out.
     pub bench: Arc<Bench>,
+    /// The models that this node serves.
+    pub models: Served,
 }
 
 impl fmt::Debug for App {

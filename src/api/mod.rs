@@ -4,8 +4,8 @@
 //!
 //! * [`app`]: what the handlers share
 //! * [`routes`]: all routes, and how they are put together with those of other modules
-//! * [`agents`], [`health`], [`log_level`], [`mesh`], [`metrics`], [`observe`], [`records`], [`reload`],
-//!   [`system`] and [`tools`]: the handlers
+//! * [`agents`], [`health`], [`log_level`], [`mesh`], [`metrics`], [`models`], [`observe`],
+//!   [`records`], [`reload`], [`system`] and [`tools`]: the handlers
 //! * [`body`]: reading request bodies, with the reason when they are not as they should be
 //! * [`error`]: the one shape of errors, and every code
 //! * [`frame`]: what happens around each request: its id, panics
@@ -21,6 +21,7 @@ pub mod health;
 pub mod log_level;
 pub mod mesh;
 pub mod metrics;
+pub mod models;
 pub mod observe;
 pub mod records;
 pub mod reload;

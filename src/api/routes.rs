@@ -15,7 +15,7 @@ use tower_http::cors::{Any, CorsLayer};
 use super::app::App;
 use super::body::BodyLimit;
 use super::error::{ApiError, Code};
-use super::{agents, frame, records, system, tools};
+use super::{agents, frame, models, records, system, tools};
 use crate::routing::headers::NODE;
 
 /// The whole API: the routes of this module and `extra`, whose handlers may use [`super::Json`]
@@ -33,6 +33,8 @@ pub fn router(app: Arc<App>, extra: Router) -> Router {
         .route("/v1/system/status", get(system::status))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/", get(agents::list))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/", get(models::list))
         .route("/v1/providers", get(agents::providers))
         .route("/v1/providers/", get(agents::providers))
         .route("/v1/agents/{name}", get(agents::document))

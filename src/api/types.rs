@@ -2,12 +2,14 @@
 //!
 //! Shapes are those that users of Astromesh know; fields beyond them are marked as ours.
 
+mod models;
 mod reload;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use models::{ModelEntry, ModelList};
 pub use reload::{AgentChanges, ConfigProblem, ReloadAnswer, ReloadStatus};
 
 pub use crate::agent::types::{
@@ -129,6 +131,9 @@ pub struct Node {
     /// none if missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idempotent_agents: Vec<String>,
+    /// Ours: names of the models it serves; none if missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// How busy it is.
     #[serde(default)]
     pub load: NodeLoad,
@@ -151,7 +156,7 @@ pub struct Node {
     /// Ours: grows with each refutation.
     #[serde(default)]
     pub incarnation: u32,
-    /// Ours: grows when address, name, services or agents change; 0 while only the state of this
+    /// Ours: grows when address, name, services, agents or models change; 0 while only the state of this
     /// generation has been heard of.
     #[serde(default = "first_revision")]
     pub revision: u32,

@@ -25,6 +25,7 @@ mod json;
 mod log_level;
 mod mesh;
 mod metrics;
+mod models;
 mod new;
 mod output;
 mod providers;
@@ -141,6 +142,9 @@ enum Command {
     /// Look at the providers of models
     #[command(subcommand)]
     Providers(providers::Command),
+    /// Look at the models that nodes serve
+    #[command(subcommand)]
+    Models(models::Command),
     /// Look at the tools, or try one
     #[command(subcommand)]
     Tools(tools::Command),
@@ -250,6 +254,7 @@ async fn dispatch(global: &Global, output: &Output, command: Command) -> Result<
         Command::Peers(command) => about::peers(global, output, &command).await,
         Command::Version => about::version(global, output).await,
         Command::Providers(command) => providers::run(global, output, &command).await,
+        Command::Models(command) => models::run(global, output, &command).await,
         Command::Tools(command) => tools::run(global, output, &command).await,
         Command::Traces(command) => traces::run(global, output, &command).await,
         Command::Trace(args) => traces::show(global, output, &args).await,

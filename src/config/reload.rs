@@ -75,6 +75,7 @@ const SETTINGS: &[Setting] = &[
     level!("spec.log.levels.directory"),
     level!("spec.log.levels.doctor"),
     level!("spec.log.levels.gossip"),
+    level!("spec.log.levels.inference"),
     level!("spec.log.levels.model"),
     level!("spec.log.levels.node"),
     level!("spec.log.levels.proxy"),

@@ -112,6 +112,7 @@ pub(super) const KEYS: &[Key] = &[
     key("spec.log.levels.directory", Kind::LogLevel, LEVEL, "Who serves what."),
     key("spec.log.levels.doctor", Kind::LogLevel, LEVEL, "What examines the node."),
     key("spec.log.levels.gossip", Kind::LogLevel, LEVEL, "The mesh: members, deaths, seeds."),
+    key("spec.log.levels.inference", Kind::LogLevel, LEVEL, "Model servers of this node."),
     key("spec.log.levels.model", Kind::LogLevel, LEVEL, "Calls of models."),
     key("spec.log.levels.node", Kind::LogLevel, LEVEL, "Start, stop, signals."),
     key(
@@ -249,7 +250,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("spec.services.api", Kind::Bool, Is("true"), "The HTTP API."),
     key("spec.services.agents", Kind::Bool, Is("true"), "Load and run agents."),
-    key("spec.services.inference", Kind::Bool, Is("true"), "Serve models to other nodes."),
+    key("spec.services.inference", Kind::Bool, Is("true"), "Serve models to the mesh."),
     key("spec.services.memory", Kind::Bool, Is("true"), "Conversation memory."),
     key("spec.services.tools", Kind::Bool, Is("true"), "Tools."),
     key("spec.services.channels", Kind::Bool, Is("true"), "Channels such as webhooks."),

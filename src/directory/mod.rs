@@ -5,9 +5,13 @@
 //! mesh publishes one snapshot that holds itself, so that readers need no second case.
 //!
 //! * [`load`]: how whoever announces this node's load gets at it
+//! * [`models`]: how models are announced among agents
 
 pub mod load;
+pub mod models;
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,7 +37,10 @@ pub struct Member {
     pub agents: Vec<String>,
     /// Those of `agents` that it announces as idempotent, sorted by name.
     pub idempotent_agents: Vec<String>,
-    /// They are too many for a datagram and are asked for over HTTP; until then `agents` is empty.
+    /// The models it serves, sorted by name.
+    pub models: Vec<String>,
+    /// Agents and models are too many for a datagram and are asked for over HTTP; until then both are
+    /// empty.
     pub agents_elsewhere: bool,
     /// How busy it said it is.
     pub load: Load,
@@ -65,6 +72,7 @@ impl Member {
             services: Vec::new(),
             agents: Vec::new(),
             idempotent_agents: Vec::new(),
+            models: Vec::new(),
             agents_elsewhere: false,
             load: Load::default(),
             load_sequence: 0,
@@ -86,6 +94,12 @@ impl Member {
     #[must_use]
     pub fn has_agent(&self, agent: &str) -> bool {
         contains(&self.agents, agent)
+    }
+
+    /// Everything that requests can be for: agents by their names, models by their entries.
+    pub fn served(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let agents = self.agents.iter().map(|agent| Cow::Borrowed(agent.as_str()));
+        agents.chain(self.models.iter().map(|model| Cow::Owned(models::entry(model))))
     }
 }
 
@@ -136,6 +150,18 @@ impl Snapshot {
     pub fn members_with_agent<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Member> {
         let members = self.members.iter().map(AsRef::as_ref);
         members.filter(move |member: &&Member| member.has_agent(agent))
+    }
+
+    /// Names of the live nodes that serve each model.
+    #[must_use]
+    pub fn models(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut models: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for member in self.live() {
+            for model in &member.models {
+                models.entry(model).or_default().insert(&member.name);
+            }
+        }
+        models
     }
 
     /// Whether a request for this agent may be sent again when it may already have run: every live

@@ -14,9 +14,9 @@ use url::{Host, Url};
 
 use super::load::percent;
 use crate::api::types::{MeshState, Node, NodeLoad};
-use crate::directory::{Member, Snapshot};
+use crate::directory::{Member, Snapshot, models};
 
-/// Agents that one node may announce over HTTP.
+/// Agents and models that one node may announce over HTTP.
 const AGENTS_MAX: usize = 10_000;
 
 /// What is wrong with a node in a request.
@@ -60,6 +60,7 @@ pub fn node(member: &Member, leader: Option<NodeId>) -> Node {
         services: member.services.iter().map(|service| service.name().to_owned()).collect(),
         agents: member.agents.clone(),
         idempotent_agents: member.idempotent_agents.clone(),
+        models: member.models.clone(),
         load: NodeLoad {
             cpu_percent: f64::from(member.load.cpu_percent),
             memory_percent: f64::from(member.load.memory_percent),
@@ -119,6 +120,11 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
     if node.agents.len() > AGENTS_MAX || !node.agents.iter().all(is_named) {
         return Err(bad("agents", "must be at most 10,000 names of 1 to 128 bytes"));
     }
+    if node.models.len() > AGENTS_MAX - node.agents.len()
+        || !node.models.iter().all(|model| models::is_name(model))
+    {
+        return Err(bad("models", "must be names of 1 to 122 bytes, at most 10,000 with agents"));
+    }
     // Services of later versions are not known here and do no harm.
     let services: Vec<Service> =
         node.services.iter().filter_map(|name| name.parse().ok()).collect();
@@ -147,12 +153,22 @@ pub fn claim(node: &Node) -> Result<Claim, BadNode> {
     })
 }
 
-/// The agents of a node in JSON. That one is idempotent which the node does not list says nothing.
+/// The agents and models of a node in JSON, in the order in which the node announces them. That one is
+/// idempotent which the node does not list says nothing.
 pub(super) fn agents(node: &Node) -> Vec<Agent> {
     let idempotent: HashSet<&String> = node.idempotent_agents.iter().collect();
     let agent =
         |name: &String| Agent { name: name.clone(), is_idempotent: idempotent.contains(name) };
-    node.agents.iter().map(agent).collect()
+    let models = node.models.iter().map(|model| announced_model(model));
+    let mut agents: Vec<Agent> = node.agents.iter().map(agent).chain(models).collect();
+    agents.sort_unstable();
+    agents
+}
+
+/// A model as it is announced. Asking one again changes nothing anywhere.
+#[must_use]
+pub fn announced_model(model: &str) -> Agent {
+    Agent { name: models::entry(model), is_idempotent: true }
 }
 
 fn host_and_port(url: &str) -> Option<(IpAddr, u16)> {

@@ -10,7 +10,7 @@ use astromesh_wire::{Agent, Agents, Metadata, NodeId, ShortId, State};
 
 use super::history::ids_of;
 use super::json::HeardAt;
-use crate::directory::{self, Snapshot};
+use crate::directory::{self, Snapshot, models};
 
 /// The engine's clock, and how its points are shown to people.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +170,7 @@ impl View {
             services: metadata.services,
             agents: Vec::new(),
             idempotent_agents: Vec::new(),
+            models: Vec::new(),
             agents_elsewhere,
             load: member.load(),
             load_sequence: member.load_sequence,
@@ -184,9 +185,12 @@ impl View {
     }
 }
 
-/// Shows a member with these agents and no others.
+/// Shows a member with these agents and models and no others.
 fn show_agents(member: &mut directory::Member, mut agents: Vec<Agent>) {
     agents.sort_unstable();
+    let model = |agent: &Agent| models::of_entry(&agent.name).map(str::to_owned);
+    member.models = agents.iter().filter_map(model).collect();
+    agents.retain(|agent| models::of_entry(&agent.name).is_none());
     let idempotent = agents.iter().filter(|agent| agent.is_idempotent);
     member.idempotent_agents = idempotent.map(|agent| agent.name.clone()).collect();
     member.agents = agents.into_iter().map(|agent| agent.name).collect();

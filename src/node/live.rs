@@ -18,6 +18,7 @@ use crate::api::tools::Bench;
 use crate::api::{self, Agents, App};
 use crate::config::Runtime;
 use crate::doctor::{Current, Doctor};
+use crate::inference::Served;
 use crate::proxy::admission::Admission;
 use crate::proxy::{self, Live, Proxy};
 use crate::telemetry::logging::Log;
@@ -41,6 +42,8 @@ pub(super) struct Lasting {
     pub(super) proxy: Later,
     pub(super) doctor: Arc<Doctor>,
     pub(super) bench: Arc<Bench>,
+    /// The models that this node serves.
+    pub(super) models: Served,
     /// What the doctor looks at.
     pub(super) current: Arc<ArcSwap<Current>>,
 }
@@ -60,6 +63,7 @@ impl Lasting {
             mesh: self.mesh.clone(),
             reloads: self.reloads.clone(),
             bench: Arc::clone(&self.bench),
+            models: self.models.clone(),
         };
         Live {
             node_name: config.mesh.node_name.clone(),
@@ -105,10 +109,20 @@ impl Lasting {
 }
 
 /// The agents that serve requests, as others hear of them.
-pub(super) fn announced(agents: &Registry) -> Vec<Agent> {
+pub(super) fn announced_agents(agents: &Registry) -> Vec<Agent> {
     let agent = |name: String| {
         let is_idempotent = agents.offer(&name).is_some_and(|offer| offer.is_idempotent);
         Agent { name, is_idempotent }
     };
     agents.served_names().into_iter().map(agent).collect()
+}
+
+/// These agents and models, in the one list in which others hear of both.
+pub(super) fn announced(agents: &Registry, models: &Served) -> Vec<Agent> {
+    let models = models.names();
+    let models = models.iter().map(|model| gossip::json::announced_model(model));
+    let mut announced = announced_agents(agents);
+    announced.extend(models);
+    announced.sort_unstable();
+    announced
 }

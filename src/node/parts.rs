@@ -1,6 +1,7 @@
 //! Everything that runs in a node, and how it ends.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,19 +17,20 @@ use tracing::{info, warn};
 
 use super::data_dir::DataDir;
 use super::listen::Sockets;
-use super::live::{Lasting, Later, announced};
+use super::live::{Lasting, Later, announced_agents};
 use super::notifier::Notifier;
 use super::reload::Reloader;
 use super::watchdog::Vitals;
-use crate::agent::{Records, Registry};
+use crate::agent::{Findings, ModelServer, Records, Registry};
 use crate::api;
 use crate::api::reload::Reloads;
-use crate::config::{Mesh, Overrides, Runtime};
+use crate::config::{Mesh, Overrides, Runtime, Services};
 use crate::directory::{self, Member, Snapshot};
 use crate::doctor::{self, Doctor};
 use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
 use crate::gossip::{self, Setup};
+use crate::inference::{Served, watch};
 use crate::model;
 use crate::proxy::admission::Admission;
 use crate::proxy::idempotency::{Bounds, Results};
@@ -91,9 +93,12 @@ impl Parts {
         let http = listener.local_addr().context("the listener has no address")?;
         // One for all: reading the certificates of the host takes longer than the rest of a start.
         let client = model::http_client();
+        let agents = Arc::new(load_agents(&config, &client));
+        let (servers, models) = watch::begin(client.clone(), model_servers(&config, &agents));
         let local = Local {
             http,
-            agents: Arc::new(load_agents(&config, &client)),
+            agents: Arc::clone(&agents),
+            models,
             client: client.clone(),
             // Trace ids begin with the id of the node, so that every member knows whom to ask.
             records: Records::new(identity.id().short().to_u64()),
@@ -105,7 +110,6 @@ impl Parts {
         let later: Later = Arc::default();
         let ends = Ends { http, gossip: sockets.gossip };
         let joined = Joined::begin(&config, identity, ends, &local, heard(&later)).await?;
-        let agents = Arc::clone(&local.agents);
         let (reloads, orders) = api::reload::channel();
         let (proxy, lasting) = build_proxy(&config, &joined, local, (log, reloads), &later);
         let proxy = Arc::new(proxy);
@@ -118,6 +122,7 @@ impl Parts {
             overrides: Overrides { config: Some(config.dir.clone()), ..overrides },
             running: config,
             agents,
+            servers,
             http: client,
             lasting,
             proxy: Arc::clone(&proxy),
@@ -232,6 +237,7 @@ struct Local {
     /// For calls of models, and for questions to other nodes.
     client: Client,
     agents: Arc<Registry>,
+    models: Served,
     records: Records,
     load: LocalLoad,
     results: Results,
@@ -275,7 +281,8 @@ impl Joined {
             return Ok(Self { mesh: None, alone: Some(publisher), directory });
         };
         let work = Work {
-            agents: announced(&local.agents),
+            // Which models there are is not known yet.
+            agents: announced_agents(&local.agents),
             load: local.load.clone(),
             started: local.started,
             heard,
@@ -309,6 +316,7 @@ fn build_proxy(
         metrics: Metrics::default(),
         records: local.records.clone(),
         bench: Arc::default(),
+        models: local.models.clone(),
         admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
         log: log.clone(),
         reloads,
@@ -352,10 +360,7 @@ fn doctor(
 
 /// The agents as their files say; of a broken one a draft. What is wrong is said in the log.
 fn load_agents(config: &Runtime, http: &Client) -> Registry {
-    if !config.services.contains(Service::Agents) {
-        return Registry::default();
-    }
-    let (registry, findings) = Registry::load(&config.dir, http);
+    let (registry, findings) = read_agents(&config.services, &config.dir, http);
     for warning in &findings.warnings {
         warn!("{warning}");
     }
@@ -363,6 +368,22 @@ fn load_agents(config: &Runtime, http: &Client) -> Registry {
         warn!("a file is broken, and nothing in it is used: {}", problem.one_line());
     }
     registry
+}
+
+/// Of the files those that these services need: models come from the providers, agents from both.
+pub(super) fn read_agents(services: &Services, dir: &Path, http: &Client) -> (Registry, Findings) {
+    if services.contains(Service::Agents) {
+        Registry::load(dir, http)
+    } else if services.contains(Service::Inference) {
+        Registry::load_providers(dir)
+    } else {
+        Default::default()
+    }
+}
+
+/// The model servers whose models this node serves: none unless that is one of its services.
+pub(super) fn model_servers(config: &Runtime, agents: &Registry) -> Vec<ModelServer> {
+    if config.services.contains(Service::Inference) { agents.model_servers() } else { Vec::new() }
 }
 
 /// What other nodes tell of their load by beacon goes to the choice of nodes, once there is one.
@@ -391,7 +412,7 @@ fn alone_snapshot(config: &Runtime, id: NodeId, http: SocketAddr, agents: &Regis
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64();
-    let idempotent = announced(agents).into_iter().filter(|agent| agent.is_idempotent);
+    let idempotent = announced_agents(agents).into_iter().filter(|agent| agent.is_idempotent);
     let local = Member {
         services: config.services.enabled(),
         agents: agents.served_names(),

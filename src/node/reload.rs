@@ -1,6 +1,7 @@
 //! The configuration and the agent files read again while the node runs.
 //!
-//! Owns the order of a reload: everything is read and checked, and only when nothing is wrong is it
+//! Owns what the mesh is told of this node from then on, models that come and go included, and the
+//! order of a reload: everything is read and checked, and only when nothing is wrong is it
 //! swapped in; with any problem nothing changes. One reload follows the other, whoever asks for
 //! them. What cannot change at run time stays as it was, and is named. Which key is which is said
 //! in [`crate::config::reload`].
@@ -12,15 +13,17 @@ use reqwest::Client;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
 
-use super::live::{Lasting, announced};
+use super::live::{Lasting, announced, announced_agents};
 use super::logs;
 use super::notifier::{News, Notifier};
+use super::parts::{model_servers, read_agents};
 use crate::agent::{Differences, Findings, Registry};
 use crate::api::reload::{Orders, Outcome, problem};
 use crate::api::types::{AgentChanges, ReloadAnswer};
 use crate::config::{self, Environment, Overrides, Problem, Problems, Reloaded, Runtime};
 use crate::directory::{Member, Publisher, Snapshot};
 use crate::gossip::{self, Changes};
+use crate::inference::{Served, watch};
 use crate::proxy::Proxy;
 use crate::routing::StaticPeer;
 
@@ -31,6 +34,8 @@ pub(super) struct Reloader {
     /// What the node runs with.
     pub(super) running: Arc<Runtime>,
     pub(super) agents: Arc<Registry>,
+    /// Told which model servers there are.
+    pub(super) servers: watch::Servers,
     /// Asks models.
     pub(super) http: Client,
     pub(super) lasting: Lasting,
@@ -51,8 +56,10 @@ struct Read {
 impl Reloader {
     /// Reloads on each SIGHUP and for each who asks, until nobody can ask any more.
     pub(super) async fn run(mut self, mut hangup: Signal) {
+        let mut models = self.lasting.models.clone();
         loop {
             tokio::select! {
+                () = models.changed() => self.announce().await,
                 _ = hangup.recv() => drop(self.reload().await),
                 order = self.orders.orders.recv() => match order {
                     // Nobody waits any more if this fails.
@@ -107,16 +114,25 @@ impl Reloader {
             let peers: Vec<StaticPeer> = config.peers.iter().map(StaticPeer::from).collect();
             self.proxy.set_peers(&peers);
         }
+        self.servers.send_replace(model_servers(config, &self.agents));
+        self.announce().await;
+        answer(&changed, &needs_restart, differences, read.warnings)
+    }
+}
+
+impl Reloader {
+    /// Tells others what this node is now.
+    async fn announce(&self) {
+        let (config, models) = (&self.running, &self.lasting.models);
         if let Some(alone) = &self.alone {
             let snapshot = self.lasting.directory.snapshot();
-            alone.publish(itself(&snapshot, config, &self.agents));
+            alone.publish(itself(&snapshot, config, &self.agents, models));
         }
         if let Some(mesh) = &self.lasting.mesh
-            && mesh.change(changes(config, &self.agents)).await.is_err()
+            && mesh.change(changes(config, &self.agents, models)).await.is_err()
         {
-            warn!("the mesh does not hear of the reload: this node is stopping");
+            warn!("the mesh does not hear what has changed: this node is stopping");
         }
-        answer(&changed, &needs_restart, differences, read.warnings)
     }
 }
 
@@ -124,11 +140,7 @@ impl Reloader {
 fn read(overrides: &Overrides, running: &Runtime, http: &Client) -> Result<Read, Vec<Problem>> {
     let config = config::load(overrides, &Environment::of_this_process());
     let services = config.as_ref().map_or(&running.services, |config| &config.services);
-    let (agents, findings) = if services.contains(astromesh_wire::Service::Agents) {
-        Registry::load(&running.dir, http)
-    } else {
-        (Registry::default(), Findings::default())
-    };
+    let (agents, findings) = read_agents(services, &running.dir, http);
     let Findings { mut problems, mut warnings, files: _ } = findings;
     match config {
         Ok(mut config) if problems.is_empty() => {
@@ -187,19 +199,19 @@ fn answer(
 }
 
 /// What the mesh hears, and how it is watched.
-fn changes(config: &Runtime, agents: &Registry) -> Changes {
+fn changes(config: &Runtime, agents: &Registry, models: &Served) -> Changes {
     Changes {
         name: config.mesh.node_name.clone(),
         services: config.services.enabled(),
-        agents: announced(agents),
+        agents: announced(agents, models),
         seeds: config.mesh.seeds.clone(),
         config: gossip::settings::engine(&config.mesh),
     }
 }
 
 /// The next directory of a node without a mesh.
-fn itself(before: &Snapshot, config: &Runtime, agents: &Registry) -> Snapshot {
-    let idempotent = announced(agents).into_iter().filter(|agent| agent.is_idempotent);
+fn itself(before: &Snapshot, config: &Runtime, agents: &Registry, models: &Served) -> Snapshot {
+    let idempotent = announced_agents(agents).into_iter().filter(|agent| agent.is_idempotent);
     let idempotent_agents = idempotent.map(|agent| agent.name).collect();
     let member = |member: &Arc<Member>| {
         Arc::new(Member {
@@ -207,6 +219,7 @@ fn itself(before: &Snapshot, config: &Runtime, agents: &Registry) -> Snapshot {
             services: config.services.enabled(),
             agents: agents.served_names(),
             idempotent_agents: Vec::clone(&idempotent_agents),
+            models: models.names(),
             revision: member.revision.saturating_add(1),
             ..Member::clone(member)
         })

@@ -1,6 +1,6 @@
-//! Which nodes have which agent.
+//! Which nodes have which agent, and which model.
 //!
-//! Owns the candidates of each agent, kept up to date from one snapshot of the directory to the
+//! Models are agents here, under their entries. Owns the candidates of each agent, kept up to date from one snapshot of the directory to the
 //! next: only what changed between them costs anything. The local member is none of the candidates;
 //! whether it has the agent is a part of each question. Holds no more than the directory does.
 
@@ -115,7 +115,8 @@ impl Index {
         if is_report {
             table.hear(now, slot, LoadRecord::of_member(new));
         }
-        if old.agents != new.agents || old.is_live() != new.is_live() {
+        let is_other = old.agents != new.agents || old.models != new.models;
+        if is_other || old.is_live() != new.is_live() {
             self.remove_slot(old, slot);
             self.add(new, slot);
         }
@@ -123,10 +124,10 @@ impl Index {
     }
 
     fn add(&mut self, member: &Member, slot: Slot) {
-        for name in &member.agents {
-            let agent = match self.agents.get_mut(name.as_str()) {
+        for name in member.served() {
+            let agent = match self.agents.get_mut(&*name) {
                 Some(agent) => agent,
-                None => self.agents.entry(name.as_str().into()).or_default(),
+                None => self.agents.entry(name.into()).or_default(),
             };
             agent.listed += 1;
             agent.sampling.forget();
@@ -143,15 +144,15 @@ impl Index {
     }
 
     fn remove_slot(&mut self, member: &Member, slot: Slot) {
-        for name in &member.agents {
-            let Some(agent) = self.agents.get_mut(name.as_str()) else { continue };
+        for name in member.served() {
+            let Some(agent) = self.agents.get_mut(&*name) else { continue };
             agent.listed -= 1;
             agent.sampling.forget();
             if let Some(position) = agent.candidates.iter().position(|held| *held == slot) {
                 agent.candidates.swap_remove(position);
             }
             if agent.listed == 0 {
-                self.agents.remove(name.as_str());
+                self.agents.remove(&*name);
             }
         }
     }

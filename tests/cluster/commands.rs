@@ -217,6 +217,7 @@ async fn every_command_speaks_json() {
         &["reload"],
         &["peers", "list"],
         &["providers", "list"],
+        &["models", "list"],
         &["agents", "list"],
         &["agents", "show", "echo"],
         &["tools", "list"],

@@ -12,6 +12,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod membership;
+mod models;
 mod observe;
 mod partition;
 mod records;

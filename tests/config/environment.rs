@@ -33,6 +33,7 @@ const ALL: &[(&str, &str, &str)] = &[
     ("ASTROMESH_LOG_LEVELS_DIRECTORY", "debug", "log: {levels: {directory: debug}}"),
     ("ASTROMESH_LOG_LEVELS_DOCTOR", "debug", "log: {levels: {doctor: debug}}"),
     ("ASTROMESH_LOG_LEVELS_GOSSIP", "debug", "log: {levels: {gossip: debug}}"),
+    ("ASTROMESH_LOG_LEVELS_INFERENCE", "debug", "log: {levels: {inference: debug}}"),
     ("ASTROMESH_LOG_LEVELS_MODEL", "debug", "log: {levels: {model: debug}}"),
     ("ASTROMESH_LOG_LEVELS_NODE", "debug", "log: {levels: {node: debug}}"),
     ("ASTROMESH_LOG_LEVELS_PROXY", "debug", "log: {levels: {proxy: debug}}"),

@@ -19,6 +19,7 @@ const OTHER: &[(&str, &str)] = &[
     ("log.levels.directory", "debug"),
     ("log.levels.doctor", "debug"),
     ("log.levels.gossip", "debug"),
+    ("log.levels.inference", "debug"),
     ("log.levels.model", "debug"),
     ("log.levels.node", "debug"),
     ("log.levels.proxy", "debug"),

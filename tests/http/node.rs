@@ -14,6 +14,7 @@ use astromesh::api::app::{Agents, RunFuture};
 use astromesh::api::{self, App};
 use astromesh::config;
 use astromesh::directory::{self, Member, Publisher, Snapshot};
+use astromesh::inference::Served;
 use astromesh::model::{ErrorCode, ModelError};
 use astromesh::proxy::admission::Admission;
 use astromesh::proxy::idempotency::{Bounds, Results};
@@ -202,6 +203,7 @@ impl Node {
             mesh: None,
             reloads: api::reload::channel().0,
             bench: Arc::default(),
+            models: Served::default(),
         };
         let mut settings = proxy::Settings::from(&config.api);
         settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);

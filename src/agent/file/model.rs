@@ -21,7 +21,7 @@ const CANDIDATES_MAX: usize = 16;
 const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
 
 const TIMEOUT_SECONDS_DEFAULT: f64 = 120.0;
-const ENDPOINT_DEFAULT: &str = "https://api.openai.com/v1";
+pub(super) const ENDPOINT_DEFAULT: &str = "https://api.openai.com/v1";
 const MODEL_DEFAULT: &str = "gpt-4o-mini";
 pub(super) const KEY_VARIABLE_DEFAULT: &str = "OPENAI_API_KEY";
 

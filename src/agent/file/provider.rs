@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 
 use super::section::{Path, Problems, Section};
 use super::{document, is_name, model};
+use crate::agent::servers::{ListProtocol, ModelServer};
 use crate::agent::source::content_of;
 use crate::agent::types::ProviderSummary;
 use crate::config::Problem;
+use crate::model::openai;
 
 /// The most providers of one file.
 const PROVIDERS_MAX: usize = 256;
@@ -26,6 +28,7 @@ const KEYS: &[&str] = &[
     "endpoint_name",
     "contract",
     "health_check_interval",
+    "serve",
 ];
 
 /// One model server.
@@ -40,6 +43,8 @@ pub(in crate::agent) struct Provider {
     endpoint: Option<String>,
     models: Vec<String>,
     key: Key,
+    /// Whether an inference node serves its models, if the file says so.
+    serve: Option<bool>,
 }
 
 #[derive(Clone)]
@@ -110,6 +115,39 @@ impl Provider {
             file: self.file.clone(),
             used_by,
         }
+    }
+
+    /// The server whose models an inference node serves: a local one unless the file says otherwise,
+    /// any other that speaks the `OpenAI` protocol if the file says so.
+    pub(in crate::agent) fn server(&self) -> Option<ModelServer> {
+        let kind = self.kind.as_deref().unwrap_or(model::KIND_DEFAULT);
+        if !self.serve.unwrap_or_else(|| is_local(kind)) {
+            return None;
+        }
+        Some(ModelServer {
+            name: self.name.clone(),
+            list: if kind == "ollama" { ListProtocol::Ollama } else { ListProtocol::OpenAi },
+            api: self.api(kind)?,
+            key: match &self.key {
+                Key::None if self.is_openai() => {
+                    openai::Key::Environment(model::KEY_VARIABLE_DEFAULT.to_owned())
+                }
+                Key::None => openai::Key::None,
+                Key::Literal(key) => openai::Key::Literal(key.clone()),
+                Key::Environment(name) => openai::Key::Environment(name.clone()),
+            },
+            models: self.models.clone(),
+        })
+    }
+
+    /// The base URL of its `OpenAI`-compatible API.
+    fn api(&self, kind: &str) -> Option<Url> {
+        let endpoint = self.endpoint.as_deref().or(match kind {
+            "ollama" => Some("http://localhost:11434"),
+            "openai_compat" | "openai" => Some(model::ENDPOINT_DEFAULT),
+            _ => None,
+        })?;
+        Url::parse(endpoint).ok()
     }
 
     /// Whether it needs the key of `OpenAI` without saying so.
@@ -193,12 +231,30 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
         kind: owned(block.choice("type", model::KINDS, problems)),
         endpoint: owned(block.value("endpoint").and_then(Value::as_str)),
         models: models(block, problems),
+        serve: serve(block, problems),
         key: match (literal, variable) {
             (Some(key), _) => Key::Literal(key.to_owned()),
             (None, Some(name)) => Key::Environment(name.to_owned()),
             (None, None) => Key::None,
         },
     }
+}
+
+/// Servers that are run beside a node, for it and for others of its mesh.
+fn is_local(kind: &str) -> bool {
+    matches!(kind, "ollama" | "vllm" | "llamacpp" | "hf_tgi")
+}
+
+fn serve(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<bool> {
+    let serve = block.boolean("serve", problems)?;
+    let kind = block.value("type").and_then(Value::as_str).unwrap_or(model::KIND_DEFAULT);
+    let speaks_openai = is_local(kind) || matches!(kind, "openai_compat" | "openai");
+    if serve && !speaks_openai {
+        let remedy = "only servers that speak the OpenAI protocol are served: remove serve, or write \
+                      type: openai_compat and such an endpoint";
+        block.wrong("serve", remedy, problems);
+    }
+    Some(serve)
 }
 
 fn models(block: &Section<'_>, problems: &mut Problems<'_>) -> Vec<String> {

@@ -31,6 +31,7 @@ pub(in crate::cli) fn table(state: &MeshState, output: &Output, stream: Stream) 
         ("Load", Fit::Wrap { cells_min: 8 }),
         ("Status", Fit::Whole),
         ("Leader", Fit::Whole),
+        ("Models", Fit::Wide),
         ("Memory", Fit::Wide),
         ("Limit", Fit::Wide),
         ("Gossip", Fit::Wide),
@@ -51,6 +52,7 @@ pub(in crate::cli) fn table(state: &MeshState, output: &Output, stream: Stream) 
             output.cell(&load),
             output.toned_cell(stream, &node.status, state_tone(&node.status)),
             if leads { output.toned_cell(stream, "YES", Tone::Strong) } else { output.cell("") },
+            output.cell(&node.models.join(", ")),
             output.cell(&format!("{:.0}%", node.load.memory_percent)),
             output.cell(&if node.load.limit == 0 {
                 "none".to_owned()
