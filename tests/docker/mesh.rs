@@ -150,11 +150,12 @@ async fn the_mesh_is_whole_again_after_whatever_happens_to_it() {
     until_whole(&recipe, 3, "the only seed is back, and knows all").await;
 
     let load = Load::start();
-    // One at a time: Compose by itself stops all of them before it makes the first.
+    // One at a time: Compose by itself stops all of them before it makes the first. Without
+    // `--no-recreate` some versions of it make the others anew, too.
     for worker in recipe.containers("worker") {
         docker(&["stop", "-t", "40", &worker]);
         docker(&["rm", "-v", &worker]);
-        recipe.compose(&["up", "-d", "--no-deps", "--scale", "worker=3", "worker"]);
+        recipe.compose(&["up", "-d", "--no-recreate", "--scale", "worker=3", "worker"]);
         until_whole(&recipe, 3, "a worker was made anew").await;
     }
     load.end().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::engine::{Recipe, client, json as get, root, run, until};
+use crate::engine::{Recipe, attempt, client, json as get, root, run, until};
 
 #[test]
 #[ignore = "needs docker-compose"]
@@ -16,8 +16,18 @@ fn every_recipe_is_valid() {
         .collect();
     recipes.sort();
     assert_eq!(recipes.len(), 4);
+    // Each version that there is: they differ in what they take.
+    let plugin = attempt("docker", &["compose", "version"]).status.success();
+    let program = attempt("docker-compose", &["version"]).status.success();
+    assert!(plugin || program, "there is no Compose");
     for recipe in recipes {
-        run("docker-compose", &["-f", &recipe.display().to_string(), "config", "-q"]);
+        let check = ["-f", &recipe.display().to_string(), "config", "-q"];
+        if plugin {
+            run("docker", &[&["compose"], &check[..]].concat());
+        }
+        if program {
+            run("docker-compose", &check);
+        }
     }
 }
 
