@@ -8,10 +8,12 @@ mod client;
 pub mod echo;
 mod error;
 pub mod openai;
+mod server;
 mod types;
 
 pub use client::{Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
+pub use server::{Key, Settings};
 pub use types::{
     Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, TokenUsage,
     ToolCall, ToolSpec,

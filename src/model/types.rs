@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::ModelError;
 
+/// How many tool calls of one answer are read; real models ask for a handful.
+pub(super) const TOOL_CALLS_MAX: usize = 32;
+
 /// A chat model of some provider.
 pub trait ChatModel: Send + Sync + fmt::Debug {
     /// The provider kind, such as `openai_compat`.
@@ -80,6 +83,13 @@ pub struct ToolCall {
     pub name: String,
     /// Its arguments as the model wrote them: JSON text, or what the model took for it.
     pub arguments: String,
+}
+
+impl ToolCall {
+    /// An id for a call whose server gives none.
+    pub(super) fn new_id() -> String {
+        format!("call_{:016x}", fastrand::u64(..))
+    }
 }
 
 /// A tool as it is offered to a model.

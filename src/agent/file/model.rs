@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::provider::Provider;
 use super::section::{Problems, Section};
 use crate::agent::providers::Providers;
-use crate::model::{echo, openai};
+use crate::model::{Key, Settings, echo};
 
 /// How many models one agent may try.
 const CANDIDATES_MAX: usize = 16;
@@ -67,7 +67,7 @@ const RESERVED_PARAMETERS: &[&str] = &["model", "messages", "tools", "stream"];
 /// One model to try.
 #[derive(Debug, Clone)]
 pub(in crate::agent) enum Candidate {
-    OpenAi(openai::Settings),
+    OpenAi(Settings),
     Echo { model: String, delay: Duration },
 }
 
@@ -165,7 +165,7 @@ fn candidate(
         "echo" => echo(block, model, problems),
         "openai_compat" | "openai" | "azure_openai" => {
             let (endpoint, key) = endpoint_and_key(block, problems)?;
-            Some(Candidate::OpenAi(openai::Settings {
+            Some(Candidate::OpenAi(Settings {
                 model: model.unwrap_or(MODEL_DEFAULT).to_owned(),
                 endpoint,
                 key,
@@ -278,10 +278,7 @@ pub(super) fn key_variable<'a>(
 
 /// The endpoint, and the key that it is safe to send there: OpenAI's own key goes to OpenAI only,
 /// unless the file names it.
-fn endpoint_and_key(
-    block: &Section<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<(Url, openai::Key)> {
+fn endpoint_and_key(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<(Url, Key)> {
     let literal = block.string("api_key", problems);
     let variable = key_variable(block, problems);
     let url = if block.value("endpoint").is_some() {
@@ -290,12 +287,12 @@ fn endpoint_and_key(
         Url::parse(ENDPOINT_DEFAULT).expect("it is a URL")
     };
     let key = match (literal, variable) {
-        (Some(key), _) => openai::Key::Literal(key.to_owned()),
-        (None, Some(name)) => openai::Key::Environment(name.to_owned()),
+        (Some(key), _) => Key::Literal(key.to_owned()),
+        (None, Some(name)) => Key::Environment(name.to_owned()),
         (None, None) if url.host_str() == Some("api.openai.com") => {
-            openai::Key::Environment(KEY_VARIABLE_DEFAULT.to_owned())
+            Key::Environment(KEY_VARIABLE_DEFAULT.to_owned())
         }
-        (None, None) => openai::Key::None,
+        (None, None) => Key::None,
     };
     Some((url, key))
 }

@@ -5,11 +5,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Settings;
-use crate::model::{Completion, Message, TokenUsage, ToolCall, ToolSpec};
-
-/// How many tool calls of one answer are read; real models ask for a handful.
-const TOOL_CALLS_MAX: usize = 32;
+use crate::model::types::TOOL_CALLS_MAX;
+use crate::model::{Completion, Message, Settings, TokenUsage, ToolCall, ToolSpec};
 
 /// The body of a request. The fields of `parameters` come first, so that ours win.
 pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSpec]) -> Value {
@@ -126,10 +123,7 @@ pub(super) fn completion(bytes: &[u8]) -> Result<Completion, String> {
 fn read_call(call: CallBody) -> ToolCall {
     ToolCall {
         // Servers that leave the id out still need one in the next request.
-        id: call
-            .id
-            .filter(|id| !id.is_empty())
-            .unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..))),
+        id: call.id.filter(|id| !id.is_empty()).unwrap_or_else(ToolCall::new_id),
         name: call.function.name,
         arguments: match call.function.arguments {
             Value::String(text) => text,
@@ -137,13 +131,4 @@ fn read_call(call: CallBody) -> ToolCall {
             object => object.to_string(),
         },
     }
-}
-
-/// What a provider says about its own failure: `error.message`, `error` or `message`.
-pub(super) fn error_text(bytes: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(bytes).ok()?;
-    ["/error/message", "/error", "/message", "/detail"]
-        .iter()
-        .find_map(|pointer| body.pointer(pointer).and_then(Value::as_str))
-        .map(str::to_owned)
 }

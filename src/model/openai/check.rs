@@ -5,10 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::OpenAi;
-use crate::model::{Availability, ErrorCode, ModelError};
-
-/// The longest list of models that is read, in bytes.
-const LIST_BYTES_MAX: usize = 1024 * 1024;
+use crate::model::server::Call;
+use crate::model::{Availability, ModelError};
 
 #[derive(Deserialize)]
 struct List {
@@ -23,46 +21,18 @@ struct Listed {
 impl OpenAi {
     /// Asks for the list of models, with the key of a call.
     pub(super) async fn list(&self, limit: Duration) -> Result<Availability, ModelError> {
-        let key = self.key()?;
-        let mut url = self.settings.endpoint.clone();
-        // As for calls: what cannot have a path fails when it is used.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("models");
-        }
-        let mut request = self.http.get(url).timeout(limit);
-        if let Some(key) = &key {
-            request = request.bearer_auth(key);
-        }
-        let failed = |error: reqwest::Error| {
-            if !error.is_timeout() {
-                return self.transport_error(&error);
-            }
-            let seconds = limit.as_secs_f64();
-            ModelError::new(
-                ErrorCode::Timeout,
-                format!("{}: no answer within {seconds} s", self.label()),
-                "check that the provider is reachable from this host, and not overloaded",
-            )
-        };
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > LIST_BYTES_MAX {
-                return Ok(Availability::Answers);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        match status.as_u16() {
-            200..=299 => Ok(self.find(&bytes)),
-            404 | 405 | 501 => Ok(Availability::NoList(status.as_u16())),
-            _ => Err(self.status_error(status, &bytes, key.as_deref())),
+        let answer = self.server.send(self.server.get(&["models"]), Call::List(limit)).await?;
+        match answer.status.as_u16() {
+            200..=299 if answer.is_cut => Ok(Availability::Answers),
+            200..=299 => Ok(self.find(&answer.bytes)),
+            status @ (404 | 405 | 501) => Ok(Availability::NoList(status)),
+            _ => Err(self.server.refused(&answer, None)),
         }
     }
 
     fn find(&self, list: &[u8]) -> Availability {
         let Ok(List { data }) = serde_json::from_slice(list) else { return Availability::Answers };
-        let model = self.settings.model.as_str();
+        let model = self.server.settings.model.as_str();
         // Ollama lists `llama3:latest` for what may be called `llama3`.
         let is_it = |listed: &Listed| {
             let rest = listed.id.strip_prefix(model);

@@ -1,0 +1,298 @@
+//! One model of a server that is asked over HTTP: what all protocols have in common.
+//!
+//! Owns the settings of such a model, its key, the bounds on an answer and what is said of a call
+//! that failed. Refuses to know the JSON of a protocol, and to retry: the caller decides what comes
+//! next. Keys are read when a call is made, go nowhere but into its header, and are blanked in what
+//! is told of the answer, for some servers repeat the key they refuse.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use serde_json::{Map, Value};
+
+use super::client::{Cause, causes};
+use super::{ErrorCode, ModelError};
+
+/// The largest answer that is read, in bytes; a long chat answer is well below a tenth of it.
+const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The longest list of models that is read, in bytes.
+const LIST_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of what a server says of its own failure is passed on, in characters.
+const ERROR_TEXT_CHARS_MAX: usize = 300;
+
+/// Where to ask, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Model name, sent as it is.
+    pub model: String,
+    /// Base URL; a query string is kept.
+    pub endpoint: Url,
+    /// Where the key comes from.
+    pub key: Key,
+    /// More fields of the request, such as `temperature`.
+    pub parameters: Map<String, Value>,
+    /// Limit for one call, from its start to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// Where the API key of a model comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Key {
+    /// No key is sent.
+    None,
+    /// The environment variable of this name, read at each call; it must be set.
+    Environment(String),
+    /// The key itself.
+    Literal(String),
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("None"),
+            Self::Environment(name) => write!(formatter, "Environment({name})"),
+            Self::Literal(_) => formatter.write_str("Literal(***)"),
+        }
+    }
+}
+
+/// The header that takes the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyHeader {
+    /// `Authorization: Bearer KEY`
+    Bearer,
+}
+
+/// What a call is for, which bounds its time and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// The model is asked.
+    Completion,
+    /// The server is asked what it has, within this time.
+    List(Duration),
+}
+
+impl Call {
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Completion => RESPONSE_BYTES_MAX,
+            Self::List(_) => LIST_BYTES_MAX,
+        }
+    }
+}
+
+/// What a server answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// At most as much as the [`Call`] permits.
+    pub(super) bytes: Vec<u8>,
+    /// Whether there was more.
+    pub(super) is_cut: bool,
+    /// The key that was sent.
+    key: Option<String>,
+}
+
+impl Answer {
+    /// What the server says of its own failure: `error.message`, `error`, `message` or `detail`.
+    pub(super) fn error_text(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.bytes).ok()?;
+        ["/error/message", "/error", "/message", "/detail"]
+            .iter()
+            .find_map(|pointer| body.pointer(pointer).and_then(Value::as_str))
+            .map(|text| self.passed_on(text))
+    }
+
+    /// Text of the answer as it may be told.
+    fn passed_on(&self, text: &str) -> String {
+        let text = match self.key.as_deref() {
+            Some(key) => text.replace(key, "***"),
+            None => text.to_owned(),
+        };
+        text.chars().take(ERROR_TEXT_CHARS_MAX).collect()
+    }
+}
+
+/// A model, and the way to its server.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    http: Client,
+    key_header: KeyHeader,
+    pub(super) settings: Settings,
+}
+
+impl Server {
+    /// A model that is asked through this client, which should be [`super::http_client`]: one that
+    /// follows no redirects.
+    pub(super) fn new(http: Client, key_header: KeyHeader, settings: Settings) -> Self {
+        Self { http, key_header, settings }
+    }
+
+    /// A request with a JSON body to this path below the endpoint.
+    pub(super) fn post(&self, path: &[&str], body: &Value) -> RequestBuilder {
+        self.http.post(self.url(path)).json(body)
+    }
+
+    /// A request without a body to this path below the endpoint.
+    pub(super) fn get(&self, path: &[&str]) -> RequestBuilder {
+        self.http.get(self.url(path))
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.settings.endpoint.clone();
+        // Fails only for URLs that cannot have a path; those fail again, with a message, when used.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    /// Sends the request with the key, and reads the answer whatever its status.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        call: Call,
+    ) -> Result<Answer, ModelError> {
+        let key = self.key()?;
+        let limit = match call {
+            Call::Completion => self.settings.timeout,
+            Call::List(limit) => limit,
+        };
+        let request = match (&key, self.key_header) {
+            (None, _) => request,
+            (Some(key), KeyHeader::Bearer) => request.bearer_auth(key),
+        };
+        let failed = |error: reqwest::Error| self.transport_error(&error, call, limit);
+        let mut response = request.timeout(limit).send().await.map_err(failed)?;
+        let mut answer =
+            Answer { status: response.status(), bytes: Vec::new(), is_cut: false, key };
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let room = call.bytes_max().saturating_sub(answer.bytes.len());
+            answer.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                answer.is_cut = true;
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request for a completion; an answer that is none is an error. `hint` says what to do
+    /// about a status, where the protocol knows better than [`hint`].
+    pub(super) async fn complete(
+        &self,
+        request: RequestBuilder,
+        hint: impl FnOnce(&Answer) -> Option<&'static str>,
+    ) -> Result<Answer, ModelError> {
+        let answer = self.send(request, Call::Completion).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, hint(&answer)));
+        }
+        if answer.is_cut {
+            return Err(self.failed(
+                &format!("the answer is larger than {RESPONSE_BYTES_MAX} bytes"),
+                "lower max_tokens, or check that the endpoint is that of a chat API",
+            ));
+        }
+        Ok(answer)
+    }
+
+    fn key(&self) -> Result<Option<String>, ModelError> {
+        match &self.settings.key {
+            Key::None => Ok(None),
+            Key::Literal(key) => Ok(Some(key.clone())),
+            Key::Environment(name) => match std::env::var(name) {
+                Ok(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
+                Ok(_) | Err(_) => Err(ModelError::new(
+                    ErrorCode::MissingApiKey,
+                    format!("{}: the environment variable {name} is not set", self.label()),
+                    format!(
+                        "set {name} in the daemon's environment, or name another variable as api_key_env",
+                    ),
+                )),
+            },
+        }
+    }
+
+    /// How this model is named in messages; the endpoint without its query, which may hold a secret.
+    pub(super) fn label(&self) -> String {
+        let mut endpoint = self.settings.endpoint.clone();
+        endpoint.set_query(None);
+        format!("model {} at {endpoint}", self.settings.model)
+    }
+
+    /// The call failed in a way that has no code of its own.
+    pub(super) fn failed(&self, what: &str, hint: &str) -> ModelError {
+        let message = format!("{}: {what}", self.label());
+        ModelError::new(ErrorCode::AllProvidersFailed, message, hint)
+    }
+
+    /// The answer is not what the protocol says; `reason` may repeat parts of it.
+    pub(super) fn unreadable(
+        &self,
+        answer: &Answer,
+        what: &str,
+        reason: &str,
+        hint: &str,
+    ) -> ModelError {
+        self.failed(&format!("the answer is no {what}: {}", answer.passed_on(reason)), hint)
+    }
+
+    /// The server answered with a status that is no success.
+    pub(super) fn refused(&self, answer: &Answer, known: Option<&'static str>) -> ModelError {
+        let status = answer.status.as_u16();
+        let mut what = format!("HTTP {status}");
+        if let Some(text) = answer.error_text() {
+            what.push_str(": ");
+            what.push_str(&text);
+        }
+        self.failed(&what, known.unwrap_or_else(|| hint(status)))
+    }
+
+    fn transport_error(&self, error: &reqwest::Error, call: Call, limit: Duration) -> ModelError {
+        if error.is_timeout() {
+            let seconds = limit.as_secs_f64();
+            let (what, hint) = match call {
+                Call::Completion => (
+                    "no complete answer",
+                    "raise timeout in the model block, or check that the provider is reachable",
+                ),
+                Call::List(_) => (
+                    "no answer",
+                    "check that the provider is reachable from this host, and not overloaded",
+                ),
+            };
+            let message = format!("{}: {what} within {seconds} s", self.label());
+            return ModelError::new(ErrorCode::Timeout, message, hint);
+        }
+        let cause = causes(error);
+        let (code, hint) = match cause.kind {
+            Cause::Refused => (
+                ErrorCode::ConnectionRefused,
+                "nothing listens there: start the model server, or mend endpoint",
+            ),
+            Cause::NameUnknown => (
+                ErrorCode::DnsResolutionFailed,
+                "check the host name in endpoint, and this host's DNS",
+            ),
+            Cause::Other => {
+                (ErrorCode::AllProvidersFailed, "check endpoint, network and certificates")
+            }
+        };
+        ModelError::new(code, format!("{}: {}", self.label(), cause.text), hint)
+    }
+}
+
+/// What to do about a status, whatever the protocol.
+const fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "check the API key: api_key_env must name the variable that holds it",
+        404 => "check endpoint (usually ending in /v1) and model",
+        429 => "the provider limits the rate or the quota is used up; add a fallback model",
+        300..=399 => "redirects are not followed; write the final URL as endpoint",
+        400..=499 => "the provider refuses the request; check model and parameters",
+        _ => "the provider has trouble; try again, or add a fallback model",
+    }
+}
