@@ -67,6 +67,7 @@ impl React {
         self.messages.push(Message::Assistant {
             content: completion.content.clone(),
             tool_calls: completion.tool_calls.clone(),
+            original: completion.original,
         });
         self.state = State::Calling {
             thought: completion.content.filter(|content| !content.is_empty()),
@@ -139,7 +140,7 @@ mod tests {
 
     fn calls(ids: &[&str]) -> Completion {
         let tool_calls = ids.iter().map(|id| call(id)).collect();
-        Completion { content: Some("hm".to_owned()), tool_calls, usage: None }
+        Completion { content: Some("hm".to_owned()), tool_calls, ..Completion::default() }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use reqwest::Url;
 
-use crate::model::openai::Key;
+use crate::model::Key;
 
 /// A model server that a provider stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +36,12 @@ impl ModelServer {
     /// # Errors
     /// The variable that should hold it is not set.
     pub fn key(&self) -> Result<Option<String>, String> {
-        match &self.key {
-            Key::None => Ok(None),
-            Key::Literal(key) => Ok(Some(key.clone())),
-            Key::Environment(name) => match std::env::var(name) {
-                Ok(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
-                Ok(_) | Err(_) => Err(format!(
-                    "the environment variable {name} is not set: set it in the daemon's environment, or \
-                     name another one as api_key_env of the provider"
-                )),
-            },
-        }
+        self.key.value().map_err(|name| {
+            format!(
+                "the environment variable {name} is not set: set it in the daemon's environment, or name \
+                 another one as api_key_env of the provider"
+            )
+        })
     }
 
     /// Where its models are listed.

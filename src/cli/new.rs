@@ -25,7 +25,7 @@ pub(super) enum Command {
 Examples:
   astromeshctl new agent helper
   astromeshctl new agent clerk --provider openai --model gpt-4o --tools datetime_now,http_request
-  astromeshctl new agent local --provider openai_compat --endpoint http://gpu-1:8080/v1 --model m")]
+  astromeshctl new agent local --provider vllm --endpoint http://gpu-1:9000 --model org/m")]
 pub(super) struct AgentArgs {
     /// What requests call it: letters, digits, dots, dashes, underscores
     name: String,
@@ -38,7 +38,7 @@ pub(super) struct AgentArgs {
     #[arg(long)]
     model: Option<String>,
 
-    /// Base URL of the provider's API, with /v1; needed for `openai_compat`
+    /// Base URL of the provider's API; needed where it says so above
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
@@ -63,7 +63,7 @@ pub(super) struct AgentArgs {
     force: bool,
 }
 
-/// Where models are. All but echo speak the OpenAI protocol.
+/// Where models are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Provider {
     /// Repeats the question; needs nothing
@@ -72,38 +72,73 @@ pub(super) enum Provider {
     Openai,
     /// Anthropic; the key in `ANTHROPIC_API_KEY`
     Anthropic,
-    /// Ollama on this host
+    /// Ollama, where `OLLAMA_HOST` of the daemon says, else on its host
     Ollama,
-    /// Any server that speaks the OpenAI protocol
+    /// vLLM; needs --endpoint and --model
+    Vllm,
+    /// The server of llama.cpp; needs --endpoint and --model
+    Llamacpp,
+    /// Text Generation Inference; needs --endpoint and --model
+    #[value(name = "hf_tgi")]
+    HfTgi,
+    /// Any server that speaks the OpenAI protocol; needs --endpoint, with /v1, and --model
     #[value(name = "openai_compat")]
     OpenaiCompat,
 }
 
 impl Provider {
+    /// What an agent file calls it.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Openai => "openai",
+            Self::Anthropic | Self::OpenaiCompat => "openai_compat",
+            Self::Ollama => "ollama",
+            Self::Vllm => "vllm",
+            Self::Llamacpp => "llamacpp",
+            Self::HfTgi => "hf_tgi",
+        }
+    }
+
+    /// Whether only its user knows where it is and which models it has.
+    pub(super) const fn is_bare(self) -> bool {
+        matches!(self, Self::Vllm | Self::Llamacpp | Self::HfTgi | Self::OpenaiCompat)
+    }
+
     /// The model taken when none is named.
     const fn model(self) -> Option<&'static str> {
         match self {
-            Self::Echo | Self::OpenaiCompat => None,
             Self::Openai => Some("gpt-4o-mini"),
             Self::Anthropic => Some("claude-sonnet-4-5"),
             Self::Ollama => Some("llama3.1:8b"),
+            Self::Echo | Self::Vllm | Self::Llamacpp | Self::HfTgi | Self::OpenaiCompat => None,
         }
     }
 
     const fn endpoint(self) -> Option<&'static str> {
         match self {
-            Self::Echo | Self::Openai | Self::OpenaiCompat => None,
             Self::Anthropic => Some("https://api.anthropic.com/v1"),
-            Self::Ollama => Some("http://localhost:11434/v1"),
+            Self::Echo
+            | Self::Openai
+            | Self::Ollama
+            | Self::Vllm
+            | Self::Llamacpp
+            | Self::HfTgi
+            | Self::OpenaiCompat => None,
         }
     }
 
     /// The variable with the key, where one is needed.
     pub(super) const fn key_variable(self) -> Option<&'static str> {
         match self {
-            Self::Echo | Self::Ollama | Self::OpenaiCompat => None,
             Self::Openai => Some("OPENAI_API_KEY"),
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+            Self::Echo
+            | Self::Ollama
+            | Self::Vllm
+            | Self::Llamacpp
+            | Self::HfTgi
+            | Self::OpenaiCompat => None,
         }
     }
 }
@@ -123,9 +158,9 @@ pub(super) struct Agent<'a> {
 impl Agent<'_> {
     /// The text of the file, if a daemon would run what it says.
     pub(super) fn text(&self) -> Result<String, Failure> {
-        let is_bare = self.provider == Provider::OpenaiCompat;
-        if is_bare && (self.endpoint.is_none() || self.model.is_none()) {
-            let message = "openai_compat needs --endpoint URL and --model NAME".to_owned();
+        if self.provider.is_bare() && (self.endpoint.is_none() || self.model.is_none()) {
+            let kind = self.provider.kind();
+            let message = format!("{kind} needs --endpoint URL and --model NAME");
             return Err(Failure::Usage { message });
         }
         let text = self.write();
@@ -154,9 +189,8 @@ impl Agent<'_> {
             let _infallible = writeln!(text, "  identity:\n    description: {description}");
         }
         text.push_str("  model:\n    primary:\n");
-        let kind = if self.provider == Provider::Echo { "echo" } else { "openai_compat" };
         let settings = [
-            ("provider", Some(kind)),
+            ("provider", Some(self.provider.kind())),
             ("endpoint", self.endpoint.or_else(|| self.provider.endpoint())),
             ("model", self.model.or_else(|| self.provider.model())),
         ];

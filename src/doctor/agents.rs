@@ -140,7 +140,7 @@ async fn model(model: &dyn ChatModel) -> Check {
                 ErrorCode::DnsResolutionFailed
                 | ErrorCode::ConnectionRefused
                 | ErrorCode::Timeout => Status::Unreachable,
-                ErrorCode::AllProvidersFailed => Status::Error,
+                ErrorCode::OllamaNotFound | ErrorCode::AllProvidersFailed => Status::Error,
             };
             Check::bad(status, message, hint).with("code", code.as_str())
         }

@@ -38,6 +38,8 @@ pub enum ErrorCode {
     Timeout,
     /// `model_missing_api_key`: the environment variable that should hold the key is unset.
     MissingApiKey,
+    /// `model_ollama_chat_404`: Ollama does not have the model, or is not what answers.
+    OllamaNotFound,
     /// `model_all_providers_failed`: each model of the agent failed, or its only one failed in a
     /// way that has no code of its own; the message says how.
     AllProvidersFailed,
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::ConnectionRefused => "model_connection_refused",
             Self::Timeout => "model_timeout",
             Self::MissingApiKey => "model_missing_api_key",
+            Self::OllamaNotFound => "model_ollama_chat_404",
             Self::AllProvidersFailed => "model_all_providers_failed",
         }
     }

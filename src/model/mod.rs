@@ -7,6 +7,7 @@
 mod client;
 pub mod echo;
 mod error;
+pub mod ollama;
 pub mod openai;
 mod server;
 mod types;
@@ -15,6 +16,6 @@ pub use client::{Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
 pub use server::{Key, Settings};
 pub use types::{
-    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, TokenUsage,
-    ToolCall, ToolSpec,
+    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, Original,
+    TokenUsage, ToolCall, ToolSpec,
 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::server::{KeyHeader, Server};
+use super::server::{Call, KeyHeader, Server};
 use super::{
     ChatModel, CheckFuture, Completion, CompletionFuture, Message, ModelError, Settings, ToolSpec,
 };
@@ -36,7 +36,10 @@ impl OpenAi {
     ) -> Result<Completion, ModelError> {
         let body = body::request(&self.server.settings, messages, tools);
         let request = self.server.post(&["chat", "completions"], &body);
-        let answer = self.server.complete(request, |_| None).await?;
+        let answer = self.server.send(request, Call::Completion).await?;
+        if !answer.status.is_success() {
+            return Err(self.server.refused(&answer, None));
+        }
         body::completion(&answer.bytes).map_err(|reason| {
             self.server.unreadable(
                 &answer,

@@ -49,6 +49,23 @@ pub enum Key {
     Literal(String),
 }
 
+impl Key {
+    /// The key, if one is to be sent.
+    ///
+    /// # Errors
+    /// The variable that should hold it is not set; this is its name.
+    pub fn value(&self) -> Result<Option<String>, &str> {
+        match self {
+            Self::None => Ok(None),
+            Self::Literal(key) => Ok(Some(key.clone())),
+            Self::Environment(name) => match std::env::var(name) {
+                Ok(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
+                Ok(_) | Err(_) => Err(name),
+            },
+        }
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,7 +166,8 @@ impl Server {
         url
     }
 
-    /// Sends the request with the key, and reads the answer whatever its status.
+    /// Sends the request with the key, and reads the answer whatever its status. A completion that is
+    /// too large is an error.
     pub(super) async fn send(
         &self,
         request: RequestBuilder,
@@ -176,21 +194,7 @@ impl Server {
                 break;
             }
         }
-        Ok(answer)
-    }
-
-    /// Sends a request for a completion; an answer that is none is an error. `hint` says what to do
-    /// about a status, where the protocol knows better than [`hint`].
-    pub(super) async fn complete(
-        &self,
-        request: RequestBuilder,
-        hint: impl FnOnce(&Answer) -> Option<&'static str>,
-    ) -> Result<Answer, ModelError> {
-        let answer = self.send(request, Call::Completion).await?;
-        if !answer.status.is_success() {
-            return Err(self.refused(&answer, hint(&answer)));
-        }
-        if answer.is_cut {
+        if answer.is_cut && call == Call::Completion {
             return Err(self.failed(
                 &format!("the answer is larger than {RESPONSE_BYTES_MAX} bytes"),
                 "lower max_tokens, or check that the endpoint is that of a chat API",
@@ -200,20 +204,15 @@ impl Server {
     }
 
     fn key(&self) -> Result<Option<String>, ModelError> {
-        match &self.settings.key {
-            Key::None => Ok(None),
-            Key::Literal(key) => Ok(Some(key.clone())),
-            Key::Environment(name) => match std::env::var(name) {
-                Ok(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
-                Ok(_) | Err(_) => Err(ModelError::new(
-                    ErrorCode::MissingApiKey,
-                    format!("{}: the environment variable {name} is not set", self.label()),
-                    format!(
-                        "set {name} in the daemon's environment, or name another variable as api_key_env",
-                    ),
-                )),
-            },
-        }
+        self.settings.key.value().map_err(|name| {
+            ModelError::new(
+                ErrorCode::MissingApiKey,
+                format!("{}: the environment variable {name} is not set", self.label()),
+                format!(
+                    "set {name} in the daemon's environment, or name another variable as api_key_env",
+                ),
+            )
+        })
     }
 
     /// How this model is named in messages; the endpoint without its query, which may hold a secret.

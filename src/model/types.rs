@@ -64,6 +64,8 @@ pub enum Message {
         content: Option<String>,
         /// The tools it asked for, in order.
         tool_calls: Vec<ToolCall>,
+        /// The message as it came, which its provider may want back.
+        original: Option<Original>,
     },
     /// What a tool returned.
     Tool {
@@ -90,6 +92,15 @@ impl ToolCall {
     pub(super) fn new_id() -> String {
         format!("call_{:016x}", fastrand::u64(..))
     }
+
+    /// The arguments as text, whether a server sends text or the object itself.
+    pub(super) fn arguments_from(value: Value) -> String {
+        match value {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            object => object.to_string(),
+        }
+    }
 }
 
 /// A tool as it is offered to a model.
@@ -110,8 +121,20 @@ pub struct Completion {
     pub content: Option<String>,
     /// The tools it asks for; empty when it is done.
     pub tool_calls: Vec<ToolCall>,
+    /// The message as it came, for providers that want it back unchanged.
+    pub original: Option<Original>,
     /// Tokens used; `None` when the provider reports none.
     pub usage: Option<TokenUsage>,
+}
+
+/// A model's message in the words of its protocol. It may hold what no other protocol has, such as
+/// reasoning with a signature; models of another kind leave it unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The [`ChatModel::kind`] whose words these are.
+    pub kind: &'static str,
+    /// Those words.
+    pub content: Value,
 }
 
 /// Tokens used by one call.

@@ -28,7 +28,7 @@ fn every_shipped_sample_is_deployed() {
     for summary in registry.list() {
         assert_eq!(summary.error, None, "{}", summary.name);
     }
-    assert_eq!(registry.served_names(), ["assistant", "echo", "researcher"]);
+    assert_eq!(registry.served_names(), ["assistant", "echo", "local", "researcher"]);
     let providers = registry.providers();
     assert_eq!((providers.problems, providers.providers.len()), (vec![], 3));
 }
@@ -64,7 +64,7 @@ spec:
     roles: {planner: {candidates: []}}
     primary: {provider: azure_openai, model: m, endpoint: "https://h/v1?api-version=1", api_key: k, parameters: {top_p: 1}, temperature: 0.1, max_tokens: 5, timeout: 3}
     fallback: {provider: echo, parameters: {delay_ms: 0}}
-    extra: {more: {provider: echo}}
+    extra: {more: {provider: echo}, local: {provider: ollama, parameters: {num_ctx: 8192}}, gpu: {provider: vllm, model: org/m, endpoint: "http://h:1"}}
   prompts: {system: "Hi {{ a }}", templates: {x: "y"}}
   orchestration: {pattern: react, max_iterations: 3, role_map: {}, narrate: true, max_repairs: 1, timeout: 3, timeout_seconds: 3}
   program: p
@@ -100,7 +100,7 @@ metadata:
 spec:
   model:
     primary:
-      provider: ollama
+      provider: onnx
       timeout: soon
   orchestration:
     pattern: swarm
@@ -123,8 +123,7 @@ spec:
     let error = summary.error.unwrap();
     let expected = [
         "agents/some.agent.yaml:3: metadata.colour: unknown key",
-        "agents/some.agent.yaml:7: spec.model.primary.provider: \"ollama\": not built in this version; Ollama speaks",
-        "http://localhost:11434/v1",
+        "agents/some.agent.yaml:7: spec.model.primary.provider: \"onnx\": not built in this version; use a model server",
         "agents/some.agent.yaml:8: spec.model.primary.timeout: \"soon\": must be a number of seconds",
         "agents/some.agent.yaml:10: spec.orchestration.pattern: \"swarm\": not built in this version, which runs react",
         "agents/some.agent.yaml:11: spec.orchestration.max_iterations: 0: must be",
@@ -146,6 +145,23 @@ fn each_mistake_is_named() {
         ("slash means litellm", "  model: {primary: {model: org/m}}", "litellm"),
         ("provider reference", "  model: {primary: {providerRef: x}}", "there are none"),
         ("endpoint", "  model: {primary: {endpoint: localhost}}", "must be a URL"),
+        ("unknown provider", "  model: {primary: {provider: x}}", "this version has openai_compat"),
+        ("no endpoint", "  model: {primary: {provider: vllm, model: m}}", "write http://HOST:PORT"),
+        (
+            "no model",
+            "  model: {primary: {provider: llamacpp, endpoint: 'http://h:1'}}",
+            "primary.model: missing; write the name",
+        ),
+        (
+            "foreign parameter",
+            "  model: {primary: {provider: ollama, parameters: {response_format: json}}}",
+            "response_format: \"json\": is no parameter of this provider; write format",
+        ),
+        (
+            "options",
+            "  model: {primary: {provider: ollama, parameters: {options: 1}}}",
+            "options: 1: must be a mapping",
+        ),
         ("reserved", "  model: {primary: {parameters: {stream: true}}}", "is set by astromesh"),
         (
             "strategy",

@@ -4,6 +4,7 @@
 mod files;
 mod http_tool;
 mod models;
+mod ollama;
 mod providers;
 mod runs;
 mod support;

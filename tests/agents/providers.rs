@@ -56,6 +56,26 @@ async fn a_block_inherits_what_it_does_not_say_itself() {
     }
 }
 
+#[tokio::test]
+async fn servers_that_speak_the_openai_protocol_are_asked_below_v1() {
+    let server = Server::start(vec![words("hello")]).await;
+    for kind in ["vllm", "llamacpp", "hf_tgi"] {
+        for path in ["", "/", "/v1", "/v1/"] {
+            let file = format!(
+                "spec: {{providers: {{p: {{type: {kind}, endpoint: \"http://{}{path}\", models: [org/m]}}}}}}",
+                server.address
+            );
+            let registry = registry(&[("providers.yaml", &file)], "{primary: {providerRef: p}}");
+            let answer = run(&registry, "q").await;
+            assert_eq!(answer.usage.unwrap().by_model[0].provider, "openai_compat");
+            let seen = server.seen().pop().unwrap();
+            assert_eq!(seen.path, "/v1/chat/completions", "{kind} {path}");
+            assert_eq!(seen.body["model"], "org/m");
+            assert_eq!(seen.headers.get("authorization"), None);
+        }
+    }
+}
+
 #[test]
 fn an_own_key_variable_replaces_a_key_of_the_provider() {
     let file = "spec: {providers: {p: {endpoint: \"http://127.0.0.1:1/v1\", api_key: hush}}}";
@@ -112,14 +132,14 @@ fn keys_are_told_by_their_variable_and_never_shown() {
 
 #[test]
 fn what_cannot_be_resolved_makes_the_agent_a_draft_that_says_why() {
-    let file = "spec: {providers: {known: {type: echo}, old: {type: ollama}}}";
+    let file = "spec: {providers: {known: {type: echo}, old: {type: litellm}}}";
     let one = |model: &str| error_of(&registry(&[("providers.yaml", file)], model));
     let unknown = one("{primary: {providerRef: nobody}}");
     let expected = "agents/a.agent.yaml:3: spec.model.primary.providerRef: \"nobody\": no provider \
                     of this name in providers*.yaml (known: known, old)";
     assert_eq!(unknown, expected);
     let not_built = one("{primary: {providerRef: old}}");
-    assert!(not_built.contains("its type \"ollama\" in providers.yaml: not built"), "{not_built}");
+    assert!(not_built.contains("its type \"litellm\" in providers.yaml: not built"), "{not_built}");
     assert!(not_built.contains("write type: openai_compat"), "{not_built}");
     assert!(one("{primary: {providerRef: [x]}}").contains("must be text"));
 }
@@ -138,6 +158,7 @@ spec:
       key: x
     'a b': {}
     q:
+    gpu: {type: vllm}
   rooting: {}
 ";
     let good = "spec: {providers: {good: {type: echo}}}";
@@ -147,7 +168,7 @@ spec:
     assert!(error.contains("(known: good; a providers file is broken"), "{error}");
     let problems = registry.provider_problems().join("\n");
     let expected = [
-        "providers.yaml:12: spec.rooting: unknown key",
+        "providers.yaml:13: spec.rooting: unknown key",
         "providers.yaml:9: spec.providers.p.key: unknown key",
         "providers.yaml:6: spec.providers.p.endpoint: \"localhost\": must be a URL",
         "providers.yaml:8: spec.providers.p.api_key_env: \"\": must be the name",
@@ -155,6 +176,7 @@ spec:
         "providers.yaml:7: spec.providers.p.models: \"gpt\": must be a list",
         "providers.yaml:10: spec.providers.a b: a name has",
         "providers.yaml:11: spec.providers.q: is empty",
+        "providers.yaml:12: spec.providers.gpu.endpoint: missing; write http://HOST:PORT",
     ];
     for part in expected {
         assert!(problems.contains(part), "{part}\n--- is not in ---\n{problems}");

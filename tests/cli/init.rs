@@ -103,7 +103,7 @@ fn init_refuses_what_the_daemon_would() {
         (&["--port", "0"], "--port: spec.api.port: is out of range 1 to 65535 (got 0)"),
         (&["--mesh", "--name", "a\nb"], "spec.mesh.node_name: contains control characters"),
         (&["--name", "a"], "--name is the name in a mesh: add --mesh or --seeds"),
-        (&["--provider", "openai_compat"], "needs --endpoint URL and --model NAME"),
+        (&["--provider", "vllm"], "vllm needs --endpoint URL and --model NAME"),
         (
             &["--provider", "openai_compat", "--model", "m", "--endpoint", "ftp://x"],
             "spec.model.primary.endpoint: must be a URL",
@@ -134,6 +134,7 @@ fn a_new_agent_loads() {
             "local",
             &["--provider", "openai_compat", "--endpoint", "http://h:1/v1", "--model", "a: b"],
         ),
+        ("gpu", &["--provider", "hf_tgi", "--endpoint", "http://h:1", "--model", "org/m"]),
         ("2nd.agent_x-y", &["--provider", "anthropic", "--description", "says: \"no\" # ever"]),
         ("true", &["--provider", "echo"]),
     ] {
@@ -148,6 +149,14 @@ fn a_new_agent_loads() {
     }
     let checked = run(DAEMON, &["--check"], root.path());
     assert_eq!(checked.stderr, "the configuration in ./config is sound\n");
+
+    let mut checked = command(DAEMON, &["--check"], root.path());
+    let checked = end(checked.env("OLLAMA_HOST", "me:hush@gpu-1").spawn().unwrap());
+    assert_eq!(checked.code, 64);
+    let expected = "agents/plain.agent.yaml:9: spec.model.primary.endpoint: the variable \
+                    OLLAMA_HOST must not hold a user or password";
+    assert!(checked.stderr.contains(expected), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("hush"), "{}", checked.stderr);
 }
 
 #[test]
@@ -201,7 +210,7 @@ fn init_asks_at_a_terminal() {
         "Role of this node (full, gateway, worker, inference) [full]: ",
         "Part of a mesh? [yes]: ",
         "write http://gateway:8000",
-        "Provider of the model (echo, openai, anthropic, ollama, openai_compat) [echo]: ",
+        "Provider of the model (echo, openai, anthropic, ollama, vllm, llamacpp, hf_tgi, openai_compat) [echo]: ",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }

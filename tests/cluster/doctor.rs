@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -243,6 +243,39 @@ async fn models_processes_and_drafts_are_told_and_no_key_is() {
     }
     assert_eq!(report["healthy"], false);
     assert!(!report.to_string().contains("sk-"), "{report}");
+}
+
+async fn ollama(uri: Uri) -> Json<Value> {
+    Json(match uri.path() {
+        "/api/tags" => json!({"models": [{"name": "llama3:latest"}]}),
+        path => json!({"message": {"content": format!("hello from {path}")}, "done": true}),
+    })
+}
+
+#[tokio::test]
+async fn ollama_is_where_the_environment_says() {
+    let url = serve(Router::new().fallback(ollama)).await;
+    let agent = |name: &str, model: &str| {
+        format!("metadata: {{name: {name}}}\nspec: {{model: {{primary: {{{model}}}}}}}\n")
+    };
+    let mut spec = Spec::new("alone")
+        .file("providers.yaml", "spec: {providers: {local: {type: ollama}}}")
+        .agent_file("has", &agent("has", "providerRef: local"))
+        .agent_file("lacks", &agent("lacks", "provider: ollama, model: 'qwen3:4b'"));
+    spec.prefix =
+        vec!["env".to_owned(), format!("OLLAMA_HOST={}/v1", url.trim_start_matches("http://"))];
+    let node = served(spec).await;
+
+    let (status, answer) = node.post("/v1/agents/has/run", &json!({"query": "hi"})).await;
+    assert_eq!((status, &answer["answer"]), (200, &json!("hello from /api/chat")));
+    let checks = checks(&node).await;
+    assert_eq!(checks["provider:default:has/cand0"]["status"], "ok", "{checks}");
+    let lacks = &checks["provider:default:lacks/cand0"];
+    assert_eq!(
+        (&lacks["status"], &lacks["code"]),
+        (&json!("error"), &json!("model_ollama_chat_404"))
+    );
+    assert!(text(&lacks["remedy"]).contains("ollama pull qwen3:4b"), "{lacks}");
 }
 
 #[tokio::test]

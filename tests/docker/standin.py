@@ -60,6 +60,11 @@ class Ollama(Quiet):
             return ({"models": [{"name": MODEL, "model": MODEL}]},)
         if method == "GET" and self.path == "/v1/models":
             return ({"object": "list", "data": [{"id": MODEL, "object": "model"}]},)
+        if method == "POST" and self.path == "/api/chat":
+            said = json.loads(body)["messages"][-1]["content"]
+            message = {"role": "assistant", "content": f"stand-in: {said}"}
+            counts = {"prompt_eval_count": 3, "eval_count": 2}
+            return ({"model": MODEL, "message": message, "done": True, **counts},)
         if method == "POST" and self.path == "/v1/chat/completions":
             asked = json.loads(body)
             said = asked["messages"][-1]["content"]

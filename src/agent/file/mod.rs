@@ -5,6 +5,7 @@
 //! version does not run where leaving them out would change what the agent does (patterns, tools,
 //! providers). Other documented parts are accepted and named in a warning. Driven by the registry.
 
+mod kind;
 mod model;
 mod provider;
 mod section;

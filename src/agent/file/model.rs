@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use super::kind::{self, Kind, Protocol, not_built};
 use super::provider::Provider;
 use super::section::{Problems, Section};
 use crate::agent::providers::Providers;
@@ -21,28 +22,6 @@ const CANDIDATES_MAX: usize = 16;
 const TIMEOUT_SECONDS_MAX: f64 = 3_600.0;
 
 const TIMEOUT_SECONDS_DEFAULT: f64 = 120.0;
-pub(super) const ENDPOINT_DEFAULT: &str = "https://api.openai.com/v1";
-const MODEL_DEFAULT: &str = "gpt-4o-mini";
-pub(super) const KEY_VARIABLE_DEFAULT: &str = "OPENAI_API_KEY";
-
-/// What a block without a word about it means.
-pub(super) const KIND_DEFAULT: &str = "openai_compat";
-
-/// Every documented kind of provider, those included that this version does not have.
-pub(super) const KINDS: &[&str] = &[
-    "openai_compat",
-    "openai",
-    "azure_openai",
-    "echo",
-    "ollama",
-    "anthropic",
-    "vllm",
-    "llamacpp",
-    "hf_tgi",
-    "onnx",
-    "litellm",
-    "centinela",
-];
 
 const BLOCK_KEYS: &[&str] = &[
     "provider",
@@ -68,6 +47,7 @@ const RESERVED_PARAMETERS: &[&str] = &["model", "messages", "tools", "stream"];
 #[derive(Debug, Clone)]
 pub(in crate::agent) enum Candidate {
     OpenAi(Settings),
+    Ollama(Settings),
     Echo { model: String, delay: Duration },
 }
 
@@ -86,7 +66,7 @@ pub(super) fn read(
     providers: &Providers,
     problems: &mut Problems<'_>,
 ) -> Models {
-    let remedy = "no model; write primary: {provider: echo}, or an openai_compat block";
+    let remedy = "no model; write primary: {provider: echo}, or ollama, openai_compat and others";
     let Some(model) = spec.section("model", problems) else {
         if spec.value("model").is_none() {
             problems.add(&spec.path.key("model"), None, remedy);
@@ -151,87 +131,80 @@ fn candidate(
     provider: Option<&Provider>,
     problems: &mut Problems<'_>,
 ) -> Option<Candidate> {
-    let model = block.string("model", problems);
     let timeout = block.seconds("timeout", TIMEOUT_SECONDS_MAX, problems);
-    let parameters = parameters(block, problems);
+    let timeout = Duration::from_secs_f64(timeout.unwrap_or(TIMEOUT_SECONDS_DEFAULT));
     let key = if block.map.contains_key("provider") { "provider" } else { "source" };
-    let kind = match block.string(key, problems) {
-        Some(kind) => kind,
-        None if block.value(key).is_some() => return None,
-        None if model.is_some_and(|model| model.contains('/')) && provider.is_none() => "litellm",
-        None => KIND_DEFAULT,
+    let name = match (block.string(key, problems), block.value("model").and_then(Value::as_str)) {
+        (Some(name), _) => name,
+        (None, _) if block.value(key).is_some() => return None,
+        (None, Some(model)) if model.contains('/') && provider.is_none() => "litellm",
+        (None, _) => kind::DEFAULT,
     };
-    match kind {
-        "echo" => echo(block, model, problems),
-        "openai_compat" | "openai" | "azure_openai" => {
-            let (endpoint, key) = endpoint_and_key(block, problems)?;
-            Some(Candidate::OpenAi(Settings {
-                model: model.unwrap_or(MODEL_DEFAULT).to_owned(),
-                endpoint,
-                key,
-                parameters,
-                timeout: Duration::from_secs_f64(timeout.unwrap_or(TIMEOUT_SECONDS_DEFAULT)),
-            }))
+    if name == "echo" {
+        return echo(block, problems);
+    }
+    if let Some(kind) = Kind::of(name) {
+        let settings = settings(kind, timeout, block, problems)?;
+        return Some(match kind.protocol {
+            Protocol::OpenAi => Candidate::OpenAi(settings),
+            Protocol::Ollama => Candidate::Ollama(settings),
+        });
+    }
+    match provider {
+        Some(provider) => {
+            let what = not_built(name, "type");
+            let remedy = format!("its type {name:?} in {}: {what}", provider.file);
+            block.wrong("providerRef", &remedy, problems);
         }
-        other => {
-            match provider {
-                Some(provider) => {
-                    let what = not_built(other, "type");
-                    let remedy = format!("its type {other:?} in {}: {what}", provider.file);
-                    block.wrong("providerRef", &remedy, problems);
-                }
-                None => {
-                    let what = not_built(other, "provider");
-                    problems.add(&block.path.key(key), Some(&Value::from(other)), &what);
-                }
-            }
-            None
+        None => {
+            let what = not_built(name, "provider");
+            problems.add(&block.path.key(key), Some(&Value::from(name)), &what);
         }
     }
+    None
 }
 
-/// What to write instead of a provider that this version does not have, as the value of `key`.
-fn not_built(kind: &str, key: &str) -> String {
-    let write = format!("write {key}: {KIND_DEFAULT}");
-    let instead = match kind {
-        "ollama" => format!(
-            "Ollama speaks the OpenAI protocol: {write}, endpoint: http://localhost:11434/v1"
-        ),
-        "anthropic" => format!(
-            "Anthropic speaks the OpenAI protocol: {write}, endpoint: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY"
-        ),
-        "vllm" | "llamacpp" | "hf_tgi" => format!(
-            "its server speaks the OpenAI protocol: {write} and its base URL with /v1 as endpoint"
-        ),
-        "litellm" => format!(
-            "{write} (a model name with a slash and no provider means litellm), and as endpoint the provider's base URL or that of a LiteLLM proxy"
-        ),
-        "centinela" | "onnx" => "use openai_compat or echo".to_owned(),
-        _ => return "unknown provider; this version has openai_compat and echo".to_owned(),
-    };
-    format!("not built in this version; {instead}")
-}
-
-fn echo(
+/// How a model of this kind is asked.
+fn settings(
+    kind: &Kind,
+    timeout: Duration,
     block: &Section<'_>,
-    model: Option<&str>,
     problems: &mut Problems<'_>,
-) -> Option<Candidate> {
+) -> Option<Settings> {
+    let model = block.string("model", problems).or(kind.model);
+    if model.is_none() && block.value("model").is_none() {
+        block.wrong("model", "missing; write the name under which the server has it", problems);
+    }
+    let parameters = parameters(kind, block, problems);
+    let (endpoint, key) = endpoint_and_key(kind, block, problems)?;
+    Some(Settings { model: model?.to_owned(), endpoint, key, parameters, timeout })
+}
+
+fn echo(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candidate> {
+    let model = block.string("model", problems).unwrap_or("echo").to_owned();
     let delay_ms = match block.section("parameters", problems) {
         None => 0,
         Some(parameters) if parameters.value("delay_ms").is_none() => 0,
         Some(parameters) => parameters.integer("delay_ms", (0, echo::DELAY_MS_MAX), problems)?,
     };
-    let model = model.unwrap_or("echo").to_owned();
     Some(Candidate::Echo { model, delay: Duration::from_millis(delay_ms) })
 }
 
 /// `parameters`, with the shorthands for those that it does not have itself.
-fn parameters(block: &Section<'_>, problems: &mut Problems<'_>) -> Map<String, Value> {
+fn parameters(kind: &Kind, block: &Section<'_>, problems: &mut Problems<'_>) -> Map<String, Value> {
     let mut parameters = Map::new();
     if let Some(section) = block.section("parameters", problems) {
         for key in RESERVED_PARAMETERS.iter().filter(|key| section.map.contains_key(**key)) {
             section.wrong(key, "is set by astromesh; remove it", problems);
+        }
+        for (key, own) in kind.foreign_parameters() {
+            if section.value(key).is_some() {
+                let what = format!("is no parameter of this provider; write {own}");
+                section.wrong(key, &what, problems);
+            }
+        }
+        if kind.protocol == Protocol::Ollama {
+            section.section("options", problems);
         }
         parameters = section.map.clone();
     }
@@ -276,22 +249,29 @@ pub(super) fn key_variable<'a>(
     Some(variable)
 }
 
-/// The endpoint, and the key that it is safe to send there: OpenAI's own key goes to OpenAI only,
-/// unless the file names it.
-fn endpoint_and_key(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<(Url, Key)> {
+/// The endpoint, and the key that it is safe to send there: a kind's own key goes to its own host
+/// only, unless the file names it.
+fn endpoint_and_key(
+    kind: &Kind,
+    block: &Section<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<(Url, Key)> {
     let literal = block.string("api_key", problems);
     let variable = key_variable(block, problems);
     let url = if block.value("endpoint").is_some() {
-        endpoint(block, problems)?
+        kind.base_url(endpoint(block, problems)?)
     } else {
-        Url::parse(ENDPOINT_DEFAULT).expect("it is a URL")
+        match kind.endpoint_default() {
+            Ok(url) => url,
+            Err(what) => {
+                block.wrong("endpoint", &what, problems);
+                return None;
+            }
+        }
     };
-    let key = match (literal, variable) {
+    let key = match (literal, variable.or_else(|| kind.key_variable(&url))) {
         (Some(key), _) => Key::Literal(key.to_owned()),
         (None, Some(name)) => Key::Environment(name.to_owned()),
-        (None, None) if url.host_str() == Some("api.openai.com") => {
-            Key::Environment(KEY_VARIABLE_DEFAULT.to_owned())
-        }
         (None, None) => Key::None,
     };
     Some((url, key))

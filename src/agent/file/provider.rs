@@ -6,13 +6,14 @@
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use super::kind::{self, Kind, Protocol};
 use super::section::{Path, Problems, Section};
 use super::{document, is_name, model};
 use crate::agent::servers::{ListProtocol, ModelServer};
 use crate::agent::source::content_of;
 use crate::agent::types::ProviderSummary;
 use crate::config::Problem;
-use crate::model::openai;
+use crate::model::Key;
 
 /// The most providers of one file.
 const PROVIDERS_MAX: usize = 256;
@@ -47,23 +48,6 @@ pub(in crate::agent) struct Provider {
     serve: Option<bool>,
 }
 
-#[derive(Clone)]
-enum Key {
-    None,
-    Literal(String),
-    Environment(String),
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::None => "None",
-            Self::Literal(_) => "Literal(***)",
-            Self::Environment(name) => name,
-        })
-    }
-}
-
 impl Provider {
     /// The block of an agent with what it does not say itself.
     pub(super) fn complete(&self, block: &Map<String, Value>) -> Map<String, Value> {
@@ -96,14 +80,13 @@ impl Provider {
     /// As it is listed, without keys; `used_by` names the agents that refer to it.
     pub(in crate::agent) fn summary(&self, used_by: Vec<String>) -> ProviderSummary {
         let (variable, is_key_set) = match &self.key {
-            Key::None if self.is_openai() => with_state(model::KEY_VARIABLE_DEFAULT),
-            Key::None => (None, None),
+            Key::None => self.key_variable().map_or((None, None), with_state),
             Key::Literal(_) => (None, Some(true)),
             Key::Environment(name) => with_state(name),
         };
         ProviderSummary {
             name: self.name.clone(),
-            kind: self.kind.clone().unwrap_or_else(|| model::KIND_DEFAULT.to_owned()),
+            kind: self.kind.clone().unwrap_or_else(|| kind::DEFAULT.to_owned()),
             // A query may hold a secret.
             endpoint: self
                 .endpoint
@@ -120,44 +103,46 @@ impl Provider {
     /// The server whose models an inference node serves: a local one unless the file says otherwise,
     /// any other that speaks the `OpenAI` protocol if the file says so.
     pub(in crate::agent) fn server(&self) -> Option<ModelServer> {
-        let kind = self.kind.as_deref().unwrap_or(model::KIND_DEFAULT);
-        if !self.serve.unwrap_or_else(|| is_local(kind)) {
+        let kind = self.kind()?;
+        if !self.serve.unwrap_or(kind.is_local) {
             return None;
         }
+        let list = match kind.protocol {
+            Protocol::OpenAi => ListProtocol::OpenAi,
+            Protocol::Ollama => ListProtocol::Ollama,
+        };
+        let endpoint = self.endpoint()?;
         Some(ModelServer {
             name: self.name.clone(),
-            list: if kind == "ollama" { ListProtocol::Ollama } else { ListProtocol::OpenAi },
-            api: self.api(kind)?,
+            list,
             key: match &self.key {
-                Key::None if self.is_openai() => {
-                    openai::Key::Environment(model::KEY_VARIABLE_DEFAULT.to_owned())
-                }
-                Key::None => openai::Key::None,
-                Key::Literal(key) => openai::Key::Literal(key.clone()),
-                Key::Environment(name) => openai::Key::Environment(name.clone()),
+                Key::None => kind
+                    .key_variable(&endpoint)
+                    .map_or(Key::None, |variable| Key::Environment(variable.to_owned())),
+                key => key.clone(),
             },
+            api: kind.openai_url(endpoint)?,
             models: self.models.clone(),
         })
     }
 
-    /// The base URL of its `OpenAI`-compatible API.
-    fn api(&self, kind: &str) -> Option<Url> {
-        let endpoint = self.endpoint.as_deref().or(match kind {
-            "ollama" => Some("http://localhost:11434"),
-            "openai_compat" | "openai" => Some(model::ENDPOINT_DEFAULT),
-            _ => None,
-        })?;
-        Url::parse(endpoint).ok()
+    /// `None` when this version does not have it.
+    fn kind(&self) -> Option<&'static Kind> {
+        Kind::of(self.kind.as_deref().unwrap_or(kind::DEFAULT))
     }
 
-    /// Whether it needs the key of `OpenAI` without saying so.
-    fn is_openai(&self) -> bool {
-        let kind = self.kind.as_deref().unwrap_or(model::KIND_DEFAULT);
-        let is_official = |url: &String| {
-            Url::parse(url).is_ok_and(|url| url.host_str() == Some("api.openai.com"))
-        };
-        matches!(kind, model::KIND_DEFAULT | "openai" | "azure_openai")
-            && self.endpoint.as_ref().is_none_or(is_official)
+    /// Where its protocol is spoken; `None` when nobody says.
+    fn endpoint(&self) -> Option<Url> {
+        let kind = self.kind()?;
+        match &self.endpoint {
+            Some(url) => Url::parse(url).ok().map(|url| kind.base_url(url)),
+            None => kind.endpoint_default().ok(),
+        }
+    }
+
+    /// The variable whose key it sends without saying so.
+    fn key_variable(&self) -> Option<&'static str> {
+        self.kind()?.key_variable(&self.endpoint()?)
     }
 }
 
@@ -221,6 +206,12 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
     block.only_keys(KEYS, problems);
     // Checked here, so that an agent that refers to it has nothing to find.
     model::endpoint(block, problems);
+    let kind = block.choice("type", kind::NAMES, problems);
+    if block.value("endpoint").is_none()
+        && let Some(Err(what)) = Kind::of(kind.unwrap_or(kind::DEFAULT)).map(Kind::endpoint_default)
+    {
+        block.wrong("endpoint", &what, problems);
+    }
     let literal = block.string("api_key", problems);
     let variable = model::key_variable(block, problems);
     let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -228,7 +219,7 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
         name: name.to_owned(),
         file: file.to_owned(),
         content: content_of(&Value::Object(block.map.clone()).to_string()),
-        kind: owned(block.choice("type", model::KINDS, problems)),
+        kind: owned(kind),
         endpoint: owned(block.value("endpoint").and_then(Value::as_str)),
         models: models(block, problems),
         serve: serve(block, problems),
@@ -240,15 +231,11 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
     }
 }
 
-/// Servers that are run beside a node, for it and for others of its mesh.
-fn is_local(kind: &str) -> bool {
-    matches!(kind, "ollama" | "vllm" | "llamacpp" | "hf_tgi")
-}
-
+/// Whether an inference node serves its models, if the file says so.
 fn serve(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<bool> {
     let serve = block.boolean("serve", problems)?;
-    let kind = block.value("type").and_then(Value::as_str).unwrap_or(model::KIND_DEFAULT);
-    let speaks_openai = is_local(kind) || matches!(kind, "openai_compat" | "openai");
+    let kind = block.value("type").and_then(Value::as_str).unwrap_or(kind::DEFAULT);
+    let speaks_openai = Kind::of(kind).is_some_and(Kind::speaks_openai);
     if serve && !speaks_openai {
         let remedy = "only servers that speak the OpenAI protocol are served: remove serve, or write \
                       type: openai_compat and such an endpoint";

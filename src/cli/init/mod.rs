@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long)]
     model: Option<String>,
 
-    /// Base URL of the provider's API, with /v1; needed for `openai_compat`
+    /// Base URL of the provider's API; needed where it says so above
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 

@@ -23,7 +23,7 @@ fn message(message: &Message) -> Value {
     match message {
         Message::System(content) => json!({"role": "system", "content": content}),
         Message::User(content) => json!({"role": "user", "content": content}),
-        Message::Assistant { content, tool_calls } => {
+        Message::Assistant { content, tool_calls, original: _ } => {
             let mut object = Map::new();
             object.insert("role".to_owned(), "assistant".into());
             object.insert("content".to_owned(), content.clone().into());
@@ -113,6 +113,7 @@ pub(super) fn completion(bytes: &[u8]) -> Result<Completion, String> {
     Ok(Completion {
         content: choice.message.content,
         tool_calls: calls.into_iter().map(read_call).collect(),
+        original: None,
         usage: answer.usage.map(|usage| TokenUsage {
             tokens_in: usage.prompt_tokens,
             tokens_out: usage.completion_tokens,
@@ -125,10 +126,6 @@ fn read_call(call: CallBody) -> ToolCall {
         // Servers that leave the id out still need one in the next request.
         id: call.id.filter(|id| !id.is_empty()).unwrap_or_else(ToolCall::new_id),
         name: call.function.name,
-        arguments: match call.function.arguments {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            object => object.to_string(),
-        },
+        arguments: ToolCall::arguments_from(call.function.arguments),
     }
 }

@@ -1,0 +1,172 @@
+//! The JSON of `/api/chat`: what is sent, and what of the answer is read.
+//!
+//! Differs from the OpenAI protocol in three ways: arguments of tools are objects, most parameters
+//! stand in `options`, and what a tool returned is linked by the tool's name.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::KIND;
+use crate::model::types::TOOL_CALLS_MAX;
+use crate::model::{Completion, Message, Original, Settings, TokenUsage, ToolCall, ToolSpec};
+
+/// Parameters that stand beside `options`, not in it.
+const FIELDS: &[&str] = &["format", "keep_alive", "think", "logprobs", "top_logprobs"];
+
+/// The body of a request.
+pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSpec]) -> Value {
+    let mut body = Map::new();
+    let mut options = Map::new();
+    let parameters = &settings.parameters;
+    if let Some(tokens) = parameters.get("max_tokens") {
+        options.insert("num_predict".to_owned(), tokens.clone());
+    }
+    for (key, value) in parameters {
+        let (place, value) = match (key.as_str(), value) {
+            ("max_tokens" | "options", _) => continue,
+            // A single one is a list in this protocol.
+            ("stop", Value::String(_)) => (&mut options, json!([value])),
+            (field, _) if FIELDS.contains(&field) => (&mut body, value.clone()),
+            (_, _) => (&mut options, value.clone()),
+        };
+        place.insert(key.clone(), value);
+    }
+    if let Some(Value::Object(own)) = parameters.get("options") {
+        options.extend(own.clone());
+    }
+    if !options.is_empty() {
+        body.insert("options".to_owned(), options.into());
+    }
+    body.insert("model".to_owned(), settings.model.clone().into());
+    body.insert("stream".to_owned(), false.into());
+    body.insert("messages".to_owned(), conversation(messages));
+    if !tools.is_empty() {
+        body.insert("tools".to_owned(), tools.iter().map(tool).collect());
+    }
+    Value::Object(body)
+}
+
+fn conversation(messages: &[Message]) -> Value {
+    let mut list = Vec::with_capacity(messages.len());
+    // The names of the calls before, by their ids.
+    let mut names: Vec<(&str, &str)> = Vec::new();
+    for message in messages {
+        list.push(match message {
+            Message::System(content) => json!({"role": "system", "content": content}),
+            Message::User(content) => json!({"role": "user", "content": content}),
+            Message::Assistant { content, tool_calls, original } => {
+                names.extend(tool_calls.iter().map(|call| (&*call.id, &*call.name)));
+                match original {
+                    // With the reasoning, which models want back until they have answered.
+                    Some(Original { kind: KIND, content }) => content.clone(),
+                    Some(_) | None => assistant(content.as_deref(), tool_calls),
+                }
+            }
+            Message::Tool { call_id, content } => {
+                let name = names.iter().rev().find(|(id, _)| id == call_id);
+                let name = name.map_or("", |(_, name)| name);
+                json!({
+                    "role": "tool", "tool_name": name, "tool_call_id": call_id, "content": content,
+                })
+            }
+        });
+    }
+    list.into()
+}
+
+fn assistant(content: Option<&str>, tool_calls: &[ToolCall]) -> Value {
+    let call = |call: &ToolCall| {
+        // Only objects are taken; what another model wrote as text that is none was refused then.
+        let arguments = serde_json::from_str::<Map<String, Value>>(&call.arguments);
+        let arguments = arguments.unwrap_or_default();
+        json!({"id": call.id, "function": {"name": call.name, "arguments": arguments}})
+    };
+    json!({
+        "role": "assistant",
+        "content": content.unwrap_or_default(),
+        "tool_calls": tool_calls.iter().map(call).collect::<Vec<_>>(),
+    })
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    })
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    message: Value,
+    #[serde(default)]
+    done_reason: Option<String>,
+    /// Left out by some versions when the whole prompt was in the cache.
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+    #[serde(default)]
+    eval_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct MessageBody {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<CallBody>>,
+}
+
+#[derive(Deserialize)]
+struct CallBody {
+    /// Left out by older versions.
+    #[serde(default)]
+    id: Option<String>,
+    function: FunctionBody,
+}
+
+#[derive(Deserialize)]
+struct FunctionBody {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+/// Reads the answer of a successful call; `None` when the model ran out of tokens before its first
+/// word. The error says what is wrong with the answer.
+pub(super) fn completion(bytes: &[u8]) -> Result<Option<Completion>, String> {
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let message = MessageBody::deserialize(&answer.message).map_err(|error| error.to_string())?;
+    let calls = message.tool_calls.unwrap_or_default();
+    if calls.len() > TOOL_CALLS_MAX {
+        return Err(format!("{} tool calls, at most {TOOL_CALLS_MAX} are read", calls.len()));
+    }
+    let content = message.content.unwrap_or_default();
+    let is_empty = content.trim().is_empty() && calls.is_empty();
+    if is_empty && answer.done_reason.as_deref() == Some("length") {
+        return Ok(None);
+    }
+    let usage = match (answer.prompt_eval_count, answer.eval_count) {
+        (None, None) => None,
+        (read, written) => Some(TokenUsage {
+            tokens_in: read.unwrap_or_default(),
+            tokens_out: written.unwrap_or_default(),
+        }),
+    };
+    Ok(Some(Completion {
+        content: Some(content),
+        tool_calls: calls.into_iter().map(read_call).collect(),
+        original: Some(Original { kind: KIND, content: answer.message }),
+        usage,
+    }))
+}
+
+fn read_call(call: CallBody) -> ToolCall {
+    ToolCall {
+        id: call.id.filter(|id| !id.is_empty()).unwrap_or_else(ToolCall::new_id),
+        name: call.function.name,
+        arguments: ToolCall::arguments_from(call.function.arguments),
+    }
+}
