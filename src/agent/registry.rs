@@ -19,7 +19,9 @@ use super::source::{self, Findings, content_of};
 use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
 use super::{Offer, UpstreamUrl};
-use crate::model::{ChatModel, ModelError, echo::Echo, ollama::Ollama, openai::OpenAi};
+use crate::model::{
+    ChatModel, ModelError, anthropic::Anthropic, echo::Echo, ollama::Ollama, openai::OpenAi,
+};
 
 /// The most agent files a node reads.
 pub const FILES_MAX: usize = 1_000;
@@ -370,6 +372,7 @@ fn build(name: &str, program: Program, http: &Client) -> Agent {
         .map(|candidate| -> Box<dyn ChatModel> {
             match candidate {
                 Candidate::OpenAi(settings) => Box::new(OpenAi::new(http.clone(), settings)),
+                Candidate::Anthropic(settings) => Box::new(Anthropic::new(http.clone(), settings)),
                 Candidate::Ollama(settings) => Box::new(Ollama::new(http.clone(), settings)),
                 Candidate::Echo { model, delay } => Box::new(Echo::new(model, delay)),
             }

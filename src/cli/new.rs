@@ -92,7 +92,8 @@ impl Provider {
         match self {
             Self::Echo => "echo",
             Self::Openai => "openai",
-            Self::Anthropic | Self::OpenaiCompat => "openai_compat",
+            Self::Anthropic => "anthropic",
+            Self::OpenaiCompat => "openai_compat",
             Self::Ollama => "ollama",
             Self::Vllm => "vllm",
             Self::Llamacpp => "llamacpp",
@@ -109,22 +110,9 @@ impl Provider {
     const fn model(self) -> Option<&'static str> {
         match self {
             Self::Openai => Some("gpt-4o-mini"),
-            Self::Anthropic => Some("claude-sonnet-4-5"),
+            Self::Anthropic => Some("claude-haiku-5-5"),
             Self::Ollama => Some("llama3.1:8b"),
             Self::Echo | Self::Vllm | Self::Llamacpp | Self::HfTgi | Self::OpenaiCompat => None,
-        }
-    }
-
-    const fn endpoint(self) -> Option<&'static str> {
-        match self {
-            Self::Anthropic => Some("https://api.anthropic.com/v1"),
-            Self::Echo
-            | Self::Openai
-            | Self::Ollama
-            | Self::Vllm
-            | Self::Llamacpp
-            | Self::HfTgi
-            | Self::OpenaiCompat => None,
         }
     }
 
@@ -191,7 +179,7 @@ impl Agent<'_> {
         text.push_str("  model:\n    primary:\n");
         let settings = [
             ("provider", Some(self.provider.kind())),
-            ("endpoint", self.endpoint.or_else(|| self.provider.endpoint())),
+            ("endpoint", self.endpoint),
             ("model", self.model.or_else(|| self.provider.model())),
         ];
         for (key, value) in settings {

@@ -4,6 +4,7 @@
 //! Refuses to know what an agent is, which provider comes first, or where in the mesh it runs.
 //! Driven by `agent`, one call at a time; dropping the future of a call ends it and its connection.
 
+pub mod anthropic;
 mod client;
 pub mod echo;
 mod error;

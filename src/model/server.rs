@@ -81,6 +81,8 @@ impl fmt::Debug for Key {
 pub(super) enum KeyHeader {
     /// `Authorization: Bearer KEY`
     Bearer,
+    /// `x-api-key: KEY`
+    ApiKey,
 }
 
 /// What a call is for, which bounds its time and its answer.
@@ -181,6 +183,7 @@ impl Server {
         let request = match (&key, self.key_header) {
             (None, _) => request,
             (Some(key), KeyHeader::Bearer) => request.bearer_auth(key),
+            (Some(key), KeyHeader::ApiKey) => request.header("x-api-key", key),
         };
         let failed = |error: reqwest::Error| self.transport_error(&error, call, limit);
         let mut response = request.timeout(limit).send().await.map_err(failed)?;
@@ -282,6 +285,16 @@ impl Server {
         };
         ModelError::new(code, format!("{}: {}", self.label(), cause.text), hint)
     }
+}
+
+/// The URL without slashes and one of these at the end of its path, for people give the base URL of
+/// an API as well as that of its server.
+pub(super) fn without_path_end(mut url: Url, ends: &[&str]) -> Url {
+    let path = url.path().trim_end_matches('/');
+    let path = ends.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+    let path = path.trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url
 }
 
 /// What to do about a status, whatever the protocol.

@@ -158,6 +158,11 @@ fn each_mistake_is_named() {
             "response_format: \"json\": is no parameter of this provider; write format",
         ),
         (
+            "system",
+            "  model: {primary: {provider: anthropic, parameters: {system: x}}}",
+            "system: \"x\": is set by astromesh",
+        ),
+        (
             "options",
             "  model: {primary: {provider: ollama, parameters: {options: 1}}}",
             "options: 1: must be a mapping",

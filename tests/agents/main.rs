@@ -1,6 +1,7 @@
 //! Agents from file to answer, against a fake model server on loopback.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod anthropic;
 mod files;
 mod http_tool;
 mod models;

@@ -107,6 +107,7 @@ fn keys_are_told_by_their_variable_and_never_shown() {
         path: {endpoint: \"http://h/v1\", api_key_env: PATH},
         unset: {endpoint: \"http://h/v1\", api_key_env: ASTROMESH_TEST_UNSET},
         open: {endpoint: \"http://h/v1\"},
+        zanthropic: {type: anthropic},
         zopenai: {}}}";
     let registry = registry(&[("providers.yaml", file)], "{primary: {provider: echo}}");
     let list = serde_json::to_value(registry.providers()).unwrap();
@@ -122,6 +123,7 @@ fn keys_are_told_by_their_variable_and_never_shown() {
             json!(["open", null, false]),
             json!(["path", "PATH", true]),
             json!(["unset", "ASTROMESH_TEST_UNSET", true]),
+            json!(["zanthropic", "ANTHROPIC_API_KEY", true]),
             json!(["zopenai", "OPENAI_API_KEY", true]),
         ]
     );

@@ -5,13 +5,14 @@
 
 use reqwest::Url;
 
-use crate::model::ollama;
+use crate::model::{anthropic, ollama};
 
 /// A protocol that is spoken to a model server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     OpenAi,
     Ollama,
+    Anthropic,
 }
 
 /// A kind of provider.
@@ -59,6 +60,14 @@ const BUILT: &[Kind] = &[
         is_local: true,
         key: None,
     },
+    Kind {
+        names: &["anthropic"],
+        protocol: Protocol::Anthropic,
+        endpoint: Endpoint::Fixed("https://api.anthropic.com"),
+        model: Some("claude-haiku-5-5"),
+        is_local: false,
+        key: Some(("api.anthropic.com", "ANTHROPIC_API_KEY")),
+    },
     // Servers with the models of whoever runs them, at addresses that clash with each other's and
     // ours: there is nothing to guess.
     Kind {
@@ -98,6 +107,15 @@ impl Kind {
         match self.protocol {
             Protocol::OpenAi => &[],
             Protocol::Ollama => ollama::FOREIGN_PARAMETERS,
+            Protocol::Anthropic => anthropic::FOREIGN_PARAMETERS,
+        }
+    }
+
+    /// Fields of a request that are not the file's to set.
+    pub(super) const fn reserved_parameters(&self) -> &'static [&'static str] {
+        match self.protocol {
+            Protocol::OpenAi | Protocol::Ollama => &["model", "messages", "tools", "stream"],
+            Protocol::Anthropic => &["model", "messages", "tools", "stream", "system"],
         }
     }
 
@@ -133,6 +151,7 @@ impl Kind {
     pub(super) fn speaks_openai(&self) -> bool {
         match self.protocol {
             Protocol::OpenAi | Protocol::Ollama => true,
+            Protocol::Anthropic => false,
         }
     }
 
@@ -141,6 +160,7 @@ impl Kind {
         match self.protocol {
             Protocol::OpenAi => Some(base_url),
             Protocol::Ollama => Some(with_v1(base_url)),
+            Protocol::Anthropic => None,
         }
     }
 }
@@ -159,15 +179,12 @@ fn with_v1(mut url: Url) -> Url {
 pub(super) fn not_built(name: &str, key: &str) -> String {
     let write = format!("write {key}: {DEFAULT}");
     let instead = match name {
-        "anthropic" => format!(
-            "Anthropic speaks the OpenAI protocol: {write}, endpoint: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY"
-        ),
         "litellm" => format!(
             "{write} (a model name with a slash and no provider means litellm), and as endpoint the provider's base URL or that of a LiteLLM proxy"
         ),
         "centinela" | "onnx" => "use a model server that speaks the OpenAI protocol".to_owned(),
         _ => {
-            return "unknown provider; this version has openai_compat, openai, azure_openai, ollama, vllm, llamacpp, hf_tgi and echo".to_owned();
+            return "unknown provider; this version has openai_compat, openai, azure_openai, anthropic, ollama, vllm, llamacpp, hf_tgi and echo".to_owned();
         }
     };
     format!("not built in this version; {instead}")

@@ -40,14 +40,13 @@ const BLOCK_KEYS: &[&str] = &[
 ];
 const STRATEGIES: &[&str] =
     &["cost_optimized", "latency_optimized", "quality_first", "round_robin", "capability_match"];
-/// Fields of a request that are not the file's to set.
-const RESERVED_PARAMETERS: &[&str] = &["model", "messages", "tools", "stream"];
 
 /// One model to try.
 #[derive(Debug, Clone)]
 pub(in crate::agent) enum Candidate {
     OpenAi(Settings),
     Ollama(Settings),
+    Anthropic(Settings),
     Echo { model: String, delay: Duration },
 }
 
@@ -148,6 +147,7 @@ fn candidate(
         return Some(match kind.protocol {
             Protocol::OpenAi => Candidate::OpenAi(settings),
             Protocol::Ollama => Candidate::Ollama(settings),
+            Protocol::Anthropic => Candidate::Anthropic(settings),
         });
     }
     match provider {
@@ -194,7 +194,7 @@ fn echo(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candidate> {
 fn parameters(kind: &Kind, block: &Section<'_>, problems: &mut Problems<'_>) -> Map<String, Value> {
     let mut parameters = Map::new();
     if let Some(section) = block.section("parameters", problems) {
-        for key in RESERVED_PARAMETERS.iter().filter(|key| section.map.contains_key(**key)) {
+        for key in kind.reserved_parameters().iter().filter(|key| section.map.contains_key(**key)) {
             section.wrong(key, "is set by astromesh; remove it", problems);
         }
         for (key, own) in kind.foreign_parameters() {

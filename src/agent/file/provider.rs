@@ -110,6 +110,7 @@ impl Provider {
         let list = match kind.protocol {
             Protocol::OpenAi => ListProtocol::OpenAi,
             Protocol::Ollama => ListProtocol::Ollama,
+            Protocol::Anthropic => return None,
         };
         let endpoint = self.endpoint()?;
         Some(ModelServer {

@@ -130,8 +130,8 @@ fn introduce(stage: &Stage<'_>, model: &Model) -> Result<(), Failure> {
             "Its agent repeats what it is asked, after {delay_ms} ms. No model is needed;\n\
              --real-model uses one."
         )),
-        Model::Real { provider, name, endpoint, .. } => {
-            stage.note(&format!("Its agent uses {name} of {provider}: {endpoint}"))
+        Model::Real { provider, name } => {
+            stage.note(&format!("Its agent uses the model {name} of {provider}"))
         }
     }
 }

@@ -15,27 +15,22 @@ pub(super) enum Model {
         /// Long enough for requests to overlap, so that there is something to balance.
         delay_ms: u64,
     },
-    /// One behind an OpenAI-compatible endpoint.
+    /// One of a provider that finds its key or its address in the environment.
     Real {
-        /// Who serves it, for people.
+        /// Who serves it, as agent files say it.
         provider: &'static str,
         /// Its name.
         name: String,
-        /// Base URL, up to and with `/v1`.
-        endpoint: String,
-        /// How the endpoint knows us.
-        key: Key,
     },
 }
 
-/// How an endpoint knows us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    /// By the key in this variable.
-    Variable(&'static str),
-    /// It asks for none, but clients insist on sending one.
-    Any,
-}
+/// The providers in the order in which they are looked for: the variable that stands for each, its
+/// name in agent files, and the model that is taken when none is named.
+const PROVIDERS: [(&str, &str, &str); 3] = [
+    ("OPENAI_API_KEY", "openai", "gpt-4o-mini"),
+    ("ANTHROPIC_API_KEY", "anthropic", "claude-haiku-5-5"),
+    ("OLLAMA_HOST", "ollama", "llama3"),
+];
 
 /// Long enough for six requests at a time to overlap, short enough for a demo.
 const ECHO_DELAY_MS: u64 = 150;
@@ -51,27 +46,13 @@ impl Model {
         name: Option<&str>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let set = |variable: &str| environment(variable).filter(|value| !value.trim().is_empty());
-        let with = |provider, default: &str, endpoint: String, key| {
-            let name = name.unwrap_or(default).to_owned();
-            Ok(Self::Real { provider, name, endpoint, key })
+        let is_set = |variable| environment(variable).is_some_and(|value| !value.trim().is_empty());
+        let found = PROVIDERS.iter().find(|(variable, ..)| is_set(variable));
+        let Some((_, provider, default)) = found else {
+            let message = "--real-model needs OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST";
+            return Err(Failure::Usage { message: message.to_owned() });
         };
-        if set("OPENAI_API_KEY").is_some() {
-            let endpoint = "https://api.openai.com/v1".to_owned();
-            return with("OpenAI", "gpt-4o-mini", endpoint, Key::Variable("OPENAI_API_KEY"));
-        }
-        if set("ANTHROPIC_API_KEY").is_some() {
-            let endpoint = "https://api.anthropic.com/v1".to_owned();
-            let key = Key::Variable("ANTHROPIC_API_KEY");
-            return with("Anthropic", "claude-haiku-4-5", endpoint, key);
-        }
-        if let Some(host) = set("OLLAMA_HOST") {
-            let host = host.trim().trim_end_matches('/');
-            let scheme = if host.contains("://") { "" } else { "http://" };
-            return with("Ollama", "llama3", format!("{scheme}{host}/v1"), Key::Any);
-        }
-        let message = "--real-model needs OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST";
-        Err(Failure::Usage { message: message.to_owned() })
+        Ok(Self::Real { provider, name: name.unwrap_or(default).to_owned() })
     }
 
     /// How it is written in an agent file.
@@ -80,15 +61,7 @@ impl Model {
             Self::Echo { delay_ms } => {
                 json!({"provider": "echo", "model": "echo", "parameters": {"delay_ms": delay_ms}})
             }
-            Self::Real { name, endpoint, key, .. } => {
-                let mut block =
-                    json!({"provider": "openai_compat", "model": name, "endpoint": endpoint});
-                match key {
-                    Key::Variable(variable) => block["api_key_env"] = json!(variable),
-                    Key::Any => block["api_key"] = json!("none"),
-                }
-                block
-            }
+            Self::Real { provider, name } => json!({"provider": provider, "model": name}),
         }
     }
 }
@@ -107,19 +80,13 @@ mod tests {
     #[test]
     fn the_first_key_decides() {
         let rows = [
-            (&[("OPENAI_API_KEY", "k"), ("OLLAMA_HOST", "h")][..], "https://api.openai.com/v1"),
-            (
-                &[("OPENAI_API_KEY", " "), ("ANTHROPIC_API_KEY", "k")],
-                "https://api.anthropic.com/v1",
-            ),
-            (&[("OLLAMA_HOST", "127.0.0.1:11434")], "http://127.0.0.1:11434/v1"),
-            (&[("OLLAMA_HOST", "http://gpu:11434/")], "http://gpu:11434/v1"),
+            (&[("OPENAI_API_KEY", "k"), ("OLLAMA_HOST", "h")][..], "openai"),
+            (&[("OPENAI_API_KEY", " "), ("ANTHROPIC_API_KEY", "k")], "anthropic"),
+            (&[("OLLAMA_HOST", "127.0.0.1:11434")], "ollama"),
         ];
         for (environment, expected) in rows {
             let model = chosen(Some("mine"), environment).expect("something is set");
-            assert_eq!(model.block()["endpoint"], json!(expected));
-            assert_eq!(model.block()["model"], json!("mine"));
-            assert!(!model.block().to_string().contains("\"k\""), "a key in a file");
+            assert_eq!(model.block(), json!({"provider": expected, "model": "mine"}));
         }
     }
 

@@ -5,6 +5,8 @@ use std::net::Ipv6Addr;
 use reqwest::Url;
 use url::Host;
 
+use crate::model::server::without_path_end;
+
 /// The variable that says where Ollama is.
 pub const HOST_VARIABLE: &str = "OLLAMA_HOST";
 
@@ -25,12 +27,8 @@ pub fn base_url() -> Result<Url, String> {
 /// The server at this URL, which may be that of one of its APIs: without a trailing `/v1`, `/api` or
 /// slash.
 #[must_use]
-pub fn server_url(mut url: Url) -> Url {
-    let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/v1").or_else(|| path.strip_suffix("/api")).unwrap_or(path);
-    let path = path.trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    url
+pub fn server_url(url: Url) -> Url {
+    without_path_end(url, &["/v1", "/api"])
 }
 
 const NO_ADDRESS: &str = "is no address: write HOST, HOST:PORT or a URL such as http://gpu-1:11434";
