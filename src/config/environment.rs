@@ -45,9 +45,16 @@ const OTHERS: &[&str] = &[
     "ASTROMESH_PROFILE",
 ];
 
+/// Variables of OpenTelemetry and of the Python system that set a key which nothing else sets: its
+/// own variable and the file win.
+const FALLBACKS: &[(&str, &str)] = &[
+    ("spec.observability.otlp.enabled", "ASTROMESH_OTLP_ENABLED"),
+    ("spec.observability.otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("spec.observability.otlp.protocol", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+];
+
 /// Variables that the Python system reads or its documents name, with what to use here.
 const INSTEAD: &[(&str, &str)] = &[
-    ("ASTROMESH_OTLP_ENABLED", "use ASTROMESH_OBSERVABILITY_OTLP_ENABLED"),
     ("ASTROMESH_LOG_THIRDPARTY_LEVEL", "use ASTROMESH_LOG_LEVELS_LIBRARIES"),
     ("ASTROMESH_MESH_BIND_PORT", "use ASTROMESH_API_PORT, which gossip shares"),
     (
@@ -64,7 +71,8 @@ const INSTEAD: &[(&str, &str)] = &[
 /// longer than keys, so more of them is alike by chance.
 const SIMILARITY_MIN: f64 = 0.9;
 
-/// The variables of a process that concern us: those that begin with `ASTROMESH_`.
+/// The variables of a process that concern us: those that begin with `ASTROMESH_`, and
+/// a few of OpenTelemetry.
 ///
 /// Empty ones count as unset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,8 +95,17 @@ impl Environment {
     }
 
     /// What the variable of a key says: its name, its text, and the value that this stands for.
-    pub(super) fn value(&self, key: &Key) -> Option<(String, String, Result<Value, Fault>)> {
-        let name = variable(key)?;
+    pub(super) fn value(&self, key: &Key) -> Option<Said> {
+        self.said(key, variable(key)?)
+    }
+
+    /// The same for the variable that sets the key when nothing else does.
+    pub(super) fn fallback(&self, key: &Key) -> Option<Said> {
+        let (_, name) = FALLBACKS.iter().find(|(path, _)| *path == key.path)?;
+        self.said(key, (*name).to_owned())
+    }
+
+    fn said(&self, key: &Key, name: String) -> Option<Said> {
         let text = self.variables.get(&name)?;
         let value = match text.to_str() {
             Some(text) => parse(key.kind, text),
@@ -102,6 +119,7 @@ impl Environment {
         let known: Vec<String> = schema::variables().collect();
         let unknown = self.variables.keys().filter(|name| !known.contains(name));
         unknown
+            .filter(|name| !is_fallback(name))
             .filter(|name| !OTHERS.contains(&name.as_str()))
             .map(|name| format!("{name} sets nothing: {}", hint(name, &known)))
             .collect()
@@ -113,10 +131,19 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
         let variables = variables
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()))
-            .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+            .filter(|(name, value)| {
+                (name.starts_with(PREFIX) || is_fallback(name)) && !value.is_empty()
+            })
             .collect();
         Self { variables }
     }
+}
+
+/// What a variable says: its name, its text, and the value that this stands for.
+pub(super) type Said = (String, String, Result<Value, Fault>);
+
+fn is_fallback(name: &str) -> bool {
+    FALLBACKS.iter().any(|(_, fallback)| *fallback == name)
 }
 
 /// The variable that sets a key: `ASTROMESH_` and its path below `spec`. Sections have none, nor
@@ -163,7 +190,9 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, Fault> {
         | Kind::Ip
         | Kind::Socket
         | Kind::Advertise
-        | Kind::BaseUrl => Ok(text.into()),
+        | Kind::BaseUrl
+        | Kind::Endpoint
+        | Kind::OtlpProtocol => Ok(text.into()),
         // The Python system takes these in capitals too.
         Kind::LogLevel | Kind::LogFormat(_) => Ok(text.to_ascii_lowercase().into()),
         Kind::Path => {
@@ -181,6 +210,7 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, Fault> {
         | Kind::Sections { .. }
         | Kind::Free
         | Kind::Bool
+        | Kind::Ratio
         | Kind::Integer { .. }
         | Kind::Seconds { .. }
         | Kind::SecondsOrOff { .. }
@@ -203,6 +233,7 @@ mod tests {
         let mut names: Vec<_> = schema::variables().collect();
         names.extend(OTHERS.iter().map(|name| (*name).to_owned()));
         names.extend(INSTEAD.iter().map(|(name, _)| (*name).to_owned()));
+        names.extend(FALLBACKS.iter().map(|(_, name)| (*name).to_owned()));
         names.sort();
         for pair in names.windows(2) {
             assert_ne!(pair[0], pair[1]);

@@ -14,6 +14,7 @@ use url::{Host, Url};
 
 use super::api::Workers;
 use super::log::{LogFormat, LogLevel};
+use super::otlp;
 use super::runtime::{Advertise, Detection};
 
 /// The longest path in bytes, that of Linux.
@@ -76,6 +77,12 @@ pub(super) enum Kind {
     Advertise,
     /// The base URL of an HTTP server.
     BaseUrl,
+    /// The base URL of an HTTP server that may be spoken to with encryption.
+    Endpoint,
+    /// How OTLP is spoken.
+    OtlpProtocol,
+    /// A number from 0 to 1.
+    Ratio,
     /// A list of at most so many base URLs.
     BaseUrls {
         /// The most items.
@@ -131,6 +138,9 @@ impl Kind {
             Self::Socket => "IP address and port".to_owned(),
             Self::Advertise => "host or `host:port`".to_owned(),
             Self::BaseUrl => "URL, `http`".to_owned(),
+            Self::Endpoint => "URL, `http` or `https`".to_owned(),
+            Self::OtlpProtocol => "`grpc` or `http/protobuf`".to_owned(),
+            Self::Ratio => "number, 0 to 1".to_owned(),
             Self::BaseUrls { max } => format!("list of at most {max} URLs, `http` or `https`"),
             Self::Services => "list of services".to_owned(),
             Self::Detection => {
@@ -161,6 +171,9 @@ impl Kind {
             Self::Socket => socket(value).map(drop),
             Self::Advertise => advertise(value).map(drop),
             Self::BaseUrl => peer_url(value).map(drop),
+            Self::Endpoint => base_url(value).map(drop),
+            Self::OtlpProtocol => otlp::protocol(value).map(drop),
+            Self::Ratio => otlp::ratio(value).map(drop),
             Self::BaseUrls { max } => return each(value, max, base_url),
             Self::Services => return each(value, Service::ALL.len(), service),
             Self::LogLevel => log_level(value).map(drop),

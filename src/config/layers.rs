@@ -1,6 +1,6 @@
 //! One value for each key, and where it came from.
 //!
-//! Owns the order of the layers: defaults < file < environment < flags. Each layer is checked by
+//! Owns the order of the layers: defaults < variables of others < file < environment < flags. Each layer is checked by
 //! itself, so that a wrong value in the file is found even where a variable hides it. Refuses to
 //! know what any key means.
 
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::check;
-use super::environment::Environment;
+use super::environment::{Environment, Said};
 use super::problem::{Gathered, Origin, Problem, shown};
-use super::schema::KEYS;
+use super::schema::{KEYS, Key};
 use super::yaml::Document;
 
 /// The layers above the defaults, put together.
@@ -43,20 +43,12 @@ impl Layers {
         let value = document.value().clone();
         let mut layers = Self { file, dir, document, value, above: BTreeMap::new() };
         for key in KEYS {
-            let Some((name, text, value)) = environment.value(key) else { continue };
-            let origin = Origin::Variable(name);
-            match value {
-                Ok(value) => {
-                    check::value(&origin, key, &value, &mut gathered);
-                    layers.set(key.path, value, origin);
-                }
-                Err(fault) => gathered.add(Problem {
-                    origin,
-                    key: key.path.to_owned(),
-                    value: Some(shown(key.path, &text.into())),
-                    what: fault.what,
-                    remedy: fault.remedy,
-                }),
+            if let Some(said) = environment.fallback(key) {
+                let is_needed = layers.at(key.path).is_none();
+                layers.take(key, said, is_needed, &mut gathered);
+            }
+            if let Some(said) = environment.value(key) {
+                layers.take(key, said, true, &mut gathered);
             }
         }
         for (flag, path, value) in flags {
@@ -97,6 +89,27 @@ impl Layers {
             what: what.to_owned(),
             remedy: remedy.to_owned(),
         });
+    }
+
+    /// Checks what a variable says of a key, and sets the key if it is to.
+    fn take(&mut self, key: &Key, said: Said, sets: bool, gathered: &mut Gathered) {
+        let (name, text, value) = said;
+        let origin = Origin::Variable(name);
+        match value {
+            Ok(value) => {
+                check::value(&origin, key, &value, gathered);
+                if sets {
+                    self.set(key.path, value, origin);
+                }
+            }
+            Err(fault) => gathered.add(Problem {
+                origin,
+                key: key.path.to_owned(),
+                value: Some(shown(key.path, &text.into())),
+                what: fault.what,
+                remedy: fault.remedy,
+            }),
+        }
     }
 
     fn set(&mut self, path: &'static str, value: Value, origin: Origin) {

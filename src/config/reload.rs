@@ -133,6 +133,13 @@ const SETTINGS: &[Setting] = &[
     setting!("spec.mesh.detection", Reload, mesh.detection),
     setting!("spec.mesh.failure_timeout", Reload, mesh.failure_timeout),
     setting!("spec.mesh.dead_timeout", Reload, mesh.dead_timeout),
+    setting!("spec.observability.otlp.enabled", Reload, otlp.enabled),
+    setting!("spec.observability.otlp.endpoint", Reload, otlp.endpoint, |a, b| {
+        let is_default = |runtime: &Runtime| runtime.otlp.is_default_endpoint();
+        a.otlp.endpoint == b.otlp.endpoint || (is_default(a) && is_default(b))
+    }),
+    setting!("spec.observability.otlp.protocol", Reload, otlp.protocol),
+    setting!("spec.observability.otlp.sample", Reload, otlp.sample),
 ];
 
 /// When a change of this key, or of a key in its list, takes effect; `None` for keys without one.

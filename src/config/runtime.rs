@@ -18,6 +18,7 @@ use super::api::{self, Api};
 use super::kind::{self, Kind};
 use super::layers::Layers;
 use super::log::{self, Log, LogLevel};
+use super::otlp::{self, Otlp};
 use super::problem::{Gathered, Problems};
 use super::schema::{self, PEERS_MAX, SEEDS_MAX, WhenMissing};
 use super::yaml;
@@ -47,6 +48,8 @@ pub struct Runtime {
     pub log_level: LogLevel,
     /// Log lines: what they look like and where they go.
     pub log: Log,
+    /// The export of traces.
+    pub otlp: Otlp,
     /// What is odd but no reason to refuse, for the log.
     pub warnings: Vec<String>,
 }
@@ -163,6 +166,7 @@ pub(super) fn build(layers: &Layers, mut gathered: Gathered) -> Result<Runtime, 
     }
     Ok(Runtime {
         log: log::read(&values),
+        otlp: otlp::read(&values),
         data_dir: values.data_dir(),
         pid_file: values.path("spec.pid_file"),
         drain_timeout: values.seconds("spec.drain_timeout"),

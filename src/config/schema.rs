@@ -370,13 +370,27 @@ pub(super) const KEYS: &[Key] = &[
         "spec.observability.otlp.enabled",
         Kind::Bool,
         Is("false"),
-        "Accepted; without effect yet.",
+        "Send traces of agent requests and runs to a collector. Without effect where \
+         `spec.services.observability` is `false`.",
     ),
     key(
         "spec.observability.otlp.endpoint",
-        Kind::Text { min: 1, max: 2_048 },
-        Is("http://localhost:4317"),
-        "Accepted; without effect yet.",
+        Kind::Endpoint,
+        Computed("`http://localhost:4317`; with `http/protobuf` `http://localhost:4318`"),
+        "Base URL of the collector. With `http/protobuf` spans are posted to `/v1/traces` below it.",
+    ),
+    key(
+        "spec.observability.otlp.protocol",
+        Kind::OtlpProtocol,
+        Is("grpc"),
+        "How the collector is spoken to.",
+    ),
+    key(
+        "spec.observability.otlp.sample",
+        Kind::Ratio,
+        Is("1"),
+        "Which part of the traces that begin at this node is exported. A request that comes with a \
+         `traceparent` is exported if that says so, whatever this says.",
     ),
 ];
 

@@ -116,6 +116,9 @@ fn computed(path: &str, runtime: &Runtime) -> Option<Value> {
         "spec.data_dir" => Some(absolute(&runtime.data_dir)),
         "spec.log.file.directory" => Some(absolute(&runtime.log.file.directory)),
         "spec.mesh.node_name" => Some(runtime.mesh.node_name.clone().into()),
+        "spec.observability.otlp.endpoint" => {
+            Some(runtime.otlp.endpoint.as_str().trim_end_matches('/').into())
+        }
         "spec.mesh.bind" => Some(runtime.mesh.bind.to_string().into()),
         _ => None,
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use astromesh::config::{Environment, Overrides, Problems, Runtime, load, schema};
+use astromesh::config::{Environment, OtlpProtocol, Overrides, Problems, Runtime, load, schema};
 
 use crate::{directory, flags};
 
@@ -86,15 +86,23 @@ const ALL: &[(&str, &str, &str)] = &[
     ("ASTROMESH_MESH_DETECTION", "patient", "mesh: {detection: patient}"),
     ("ASTROMESH_MESH_FAILURE_TIMEOUT", "16", "mesh: {failure_timeout: 16}"),
     ("ASTROMESH_MESH_DEAD_TIMEOUT", "31", "mesh: {dead_timeout: 31}"),
+    ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true", "observability: {otlp: {enabled: true}}"),
+    (
+        "ASTROMESH_OBSERVABILITY_OTLP_ENDPOINT",
+        "https://c:1/a/",
+        "observability: {otlp: {endpoint: 'https://c:1/a'}}",
+    ),
+    (
+        "ASTROMESH_OBSERVABILITY_OTLP_PROTOCOL",
+        "http/protobuf",
+        "observability: {otlp: {protocol: http/protobuf}}",
+    ),
+    ("ASTROMESH_OBSERVABILITY_OTLP_SAMPLE", "0.25", "observability: {otlp: {sample: 0.25}}"),
 ];
 
 /// Keys whose values are checked, but reach no setting yet.
-const WITHOUT_EFFECT: [&str; 4] = [
-    "ASTROMESH_DEFAULTS_ORCHESTRATION_PATTERN",
-    "ASTROMESH_DEFAULTS_ORCHESTRATION_MAX_ITERATIONS",
-    "ASTROMESH_OBSERVABILITY_OTLP_ENABLED",
-    "ASTROMESH_OBSERVABILITY_OTLP_ENDPOINT",
-];
+const WITHOUT_EFFECT: [&str; 2] =
+    ["ASTROMESH_DEFAULTS_ORCHESTRATION_PATTERN", "ASTROMESH_DEFAULTS_ORCHESTRATION_MAX_ITERATIONS"];
 
 #[test]
 fn each_variable_sets_what_its_key_sets() {
@@ -128,6 +136,43 @@ fn the_environment_stands_between_file_and_flags() {
     assert_eq!((runtime.api.port, runtime.mesh.bind.port()), (9002, 9002));
     assert_eq!(runtime.api.workers.threads(), 3);
     assert_eq!(runtime.mesh.seeds, []);
+}
+
+#[test]
+fn variables_of_others_set_what_nothing_else_sets() {
+    let others = [
+        ("ASTROMESH_OTLP_ENABLED", "true"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ];
+    let otlp = |file: &str, more: &[(&str, &str)]| {
+        load_with(file, &[&others, more].concat()).unwrap().otlp
+    };
+    let alone = otlp("", &[]);
+    assert!(alone.enabled);
+    assert_eq!(alone.endpoint.as_str(), "http://collector:4317/");
+    assert_eq!(alone.protocol, OtlpProtocol::Http);
+
+    let file = "spec: {observability: {otlp: {enabled: false, endpoint: 'http://c:1', \
+                protocol: grpc}}}";
+    let by_file = otlp(file, &[]);
+    assert!(!by_file.enabled);
+    assert_eq!(by_file.endpoint.as_str(), "http://c:1/");
+    assert_eq!(by_file.protocol, OtlpProtocol::Grpc);
+
+    let ours = ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true");
+    assert!(otlp(file, &[ours]).enabled, "the variable of the key wins over the file");
+    assert_eq!(load_with("", &others).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn the_endpoint_follows_the_protocol() {
+    for (protocol, expected) in
+        [("grpc", "http://localhost:4317/"), ("http/protobuf", "http://localhost:4318/")]
+    {
+        let runtime = load_with("", &[("ASTROMESH_OBSERVABILITY_OTLP_PROTOCOL", protocol)]);
+        assert_eq!(runtime.unwrap().otlp.endpoint.as_str(), expected);
+    }
 }
 
 #[test]
@@ -172,6 +217,24 @@ fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
             "[{name: a",
             "spec.peers: cannot be read as YAML: while parsing a flow mapping, did not find expected ',' or \
              '}' (got \"[{name: a\")\n    write it as in the file, a list as [a, b] or as JSON",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "http/json",
+            "spec.observability.otlp.protocol: is no protocol of OTLP (got \"http/json\")\n    \
+             write grpc or http/protobuf",
+        ),
+        (
+            "ASTROMESH_OBSERVABILITY_OTLP_SAMPLE",
+            "10",
+            "spec.observability.otlp.sample: is out of range 0 to 1 (got 10)\n    \
+             write 1 for all, 0.1 for a tenth",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://me:hunter2@c:4317",
+            "spec.observability.otlp.endpoint: holds a user name or password (got \
+             \"http://***@c:4317\")\n    remove what stands before the @",
         ),
         (
             "ASTROMESH_LOG_LEVEL",

@@ -64,6 +64,10 @@ const OTHER: &[(&str, &str)] = &[
     ("mesh.detection", "fast"),
     ("mesh.failure_timeout", "14"),
     ("mesh.dead_timeout", "31"),
+    ("observability.otlp.enabled", "true"),
+    ("observability.otlp.endpoint", "https://a:1"),
+    ("observability.otlp.protocol", "http/protobuf"),
+    ("observability.otlp.sample", "0.5"),
 ];
 
 /// The column `Reload` of the reference, for each key in it.
