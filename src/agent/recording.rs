@@ -4,7 +4,7 @@
 
 use super::records::Records;
 use super::trace::Recorder;
-use super::types::{ModelUsage, Trace, TraceRecord, TraceStatus, Usage};
+use super::types::{Caller, ModelUsage, Trace, TraceRecord, TraceStatus, Usage};
 use super::{RunError, run::ROLE};
 use crate::model::{ChatModel, TokenUsage};
 
@@ -14,13 +14,20 @@ pub(super) struct Recording<'a> {
     records: &'a Records,
     pub(super) recorder: Recorder,
     pub(super) usage: Tally,
+    caller: Option<Caller>,
     has_ended: bool,
 }
 
 impl<'a> Recording<'a> {
-    pub(super) fn new(records: &'a Records, agent: &str, session_id: &str) -> Self {
-        let recorder = Recorder::new(records.trace_id(), agent, session_id);
-        Self { records, recorder, usage: Tally::default(), has_ended: false }
+    pub(super) fn new(
+        records: &'a Records,
+        agent: &str,
+        session_id: &str,
+        caller: Option<Caller>,
+    ) -> Self {
+        let w3c_trace_id = caller.as_ref().map(|caller| caller.trace_id.clone());
+        let recorder = Recorder::new(records.trace_id(), w3c_trace_id, (agent, session_id));
+        Self { records, recorder, usage: Tally::default(), caller, has_ended: false }
     }
 
     /// The run gave its answer.
@@ -53,7 +60,7 @@ impl<'a> Recording<'a> {
             error,
             trace: trace.clone(),
         };
-        self.records.keep(record, &self.usage.by_model);
+        self.records.keep(record, &self.usage.by_model, self.caller.as_ref());
         trace
     }
 }

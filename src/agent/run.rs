@@ -13,7 +13,7 @@ use super::records::Records;
 use super::tools::Toolbox;
 use super::trace::{Outcome, Recorder, SpanIndex};
 use super::types::{RunRequest, RunResponse, Step};
-use crate::model::{ChatModel, Completion, ErrorCode, Message, ModelError, ToolCall};
+use crate::model::{ChatModel, Completion, ErrorCode, Message, ModelError, TokenUsage, ToolCall};
 
 /// The one role of the one pattern.
 pub(super) const ROLE: &str = "default";
@@ -33,10 +33,11 @@ impl Agent {
     /// Runs the agent, and leaves a record of it however it ends.
     pub(super) async fn run(
         &self,
-        request: RunRequest,
+        mut request: RunRequest,
         records: &Records,
     ) -> Result<RunResponse, RunError> {
-        let mut recording = Recording::new(records, &self.name, &request.session_id);
+        let caller = request.caller.take();
+        let mut recording = Recording::new(records, &self.name, &request.session_id, caller);
         match self.drive(request, &mut recording).await {
             Ok((answer, steps)) => {
                 let (trace, usage) = recording.done();
@@ -113,6 +114,11 @@ impl Agent {
                 Ok(completion) => {
                     let calls = ("tool_calls", Value::from(completion.tool_calls.len()));
                     recorder.end(span, Outcome::Done, [calls]);
+                    if let Some(TokenUsage { tokens_in, tokens_out }) = completion.usage {
+                        let tokens =
+                            [("tokens_in", tokens_in.into()), ("tokens_out", tokens_out.into())];
+                        recorder.describe(span, tokens);
+                    }
                     usage.add(model.as_ref(), completion.usage);
                     *preferred = index;
                     return Ok(completion);

@@ -25,13 +25,19 @@ pub(super) struct Recorder {
 pub(super) struct SpanIndex(usize);
 
 impl Recorder {
-    pub(super) fn new(trace_id: String, agent: &str, session_id: &str) -> Self {
+    /// `w3c_trace_id` is that of the caller.
+    pub(super) fn new(
+        trace_id: String,
+        w3c_trace_id: Option<String>,
+        (agent, session_id): (&str, &str),
+    ) -> Self {
         Self {
             trace: Trace {
                 trace_id,
                 agent: agent.to_owned(),
                 session_id: session_id.to_owned(),
                 is_sampled: true,
+                w3c_trace_id,
                 spans: Vec::new(),
             },
             open: Vec::new(),
@@ -49,7 +55,7 @@ impl Recorder {
         self.trace.spans.push(Span {
             name: name.to_owned(),
             trace_id: self.trace.trace_id.clone(),
-            span_id: format!("{:016x}", fastrand::u64(..)),
+            span_id: format!("{:016x}", fastrand::u64(1..)),
             parent_span_id,
             status: "ok".to_owned(),
             attributes: Map::new(),

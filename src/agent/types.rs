@@ -16,6 +16,18 @@ pub struct RunRequest {
     /// Variables for the system prompt.
     #[serde(default)]
     pub context: Option<serde_json::Map<String, Value>>,
+    /// The span of the request; not of the body.
+    #[serde(skip)]
+    pub caller: Option<Caller>,
+}
+
+/// The span of a W3C trace under which an agent runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The id of the trace: 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The value of the header `traceparent` that says so.
+    pub traceparent: String,
 }
 
 fn default_session() -> String {
@@ -103,6 +115,9 @@ pub struct Trace {
     pub session_id: String,
     /// Always true.
     pub is_sampled: bool,
+    /// The id of the W3C trace that the run belongs to, which other systems know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w3c_trace_id: Option<String>,
     /// In the order in which they started.
     pub spans: Vec<Span>,
 }

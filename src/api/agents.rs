@@ -8,7 +8,7 @@ use astromesh_wire::limits::AGENT_NAME_BYTES_MAX;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
@@ -16,8 +16,10 @@ use super::body;
 use super::error::{ApiError, Code};
 use super::frame::RequestId;
 use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, ProviderList, RunRequest};
+use crate::agent::types::Caller;
 use crate::directory::Snapshot;
-use crate::routing::headers::NODE;
+use crate::routing::headers::{NODE, TRACEPARENT};
+use crate::telemetry::otlp::TraceContext;
 
 /// `GET /v1/agents`.
 pub async fn list(State(app): State<Arc<App>>) -> Json<AgentList> {
@@ -97,12 +99,19 @@ pub async fn run(
 }
 
 async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
+    let caller = caller(request.headers());
     let body = body::read(request).await?;
-    let request: RunRequest = body::parse(&body)?;
+    let request = RunRequest { caller, ..body::parse(&body)? };
     let answer = app.agents.run(name, request, &app.records).await;
     answer
         .map(|answer| Json(answer).into_response())
         .map_err(|error| ApiError::from_run(name, error))
+}
+
+/// The span of the request: that of the data plane where traces are exported, else the client's.
+fn caller(headers: &HeaderMap) -> Option<Caller> {
+    let context = TraceContext::parse(headers.get(TRACEPARENT)?.as_bytes())?;
+    Some(Caller { trace_id: context.trace_id(), traceparent: context.traceparent() })
 }
 
 /// Says in the answer that this node gave it.

@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> Result
         Some(text) => text.to_owned(),
     };
     let client = Client::new(global, PATIENCE)?;
-    let request = RunRequest { query, session_id: args.session.clone(), context };
+    let request = RunRequest { query, session_id: args.session.clone(), context, caller: None };
     let answer = client.post(&["v1", "agents", &args.name, "run"], &request).await?;
     if output.format == Format::Json {
         return output.json(&answer.text);

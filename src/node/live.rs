@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use astromesh_wire::{Agent, Service};
 use axum::Router;
 
+use super::traces::Traces;
 use crate::agent::{Records, Registry};
 use crate::api::metrics::{Levels, Sources};
 use crate::api::reload::Reloads;
@@ -44,6 +45,7 @@ pub(super) struct Lasting {
     pub(super) bench: Arc<Bench>,
     /// The models that this node serves.
     pub(super) models: Served,
+    pub(super) traces: Arc<Traces>,
     /// What the doctor looks at.
     pub(super) current: Arc<ArcSwap<Current>>,
 }
@@ -71,6 +73,7 @@ impl Lasting {
             router: api::router(Arc::new(app), self.routes(config)),
             settings: proxy::Settings::from(&config.api),
             access_log: config.api.access_log.then(|| self.log.access_log()),
+            tracer: self.traces.follow(config),
         }
     }
 

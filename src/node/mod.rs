@@ -15,6 +15,7 @@
 //! * `notifier`: what a service manager is told; `watchdog`: how the node is, for that
 //! * `exit`: the exit codes
 //! * `live`: what requests begin with; `reload`: how that is replaced
+//! * `traces`: the export of traces
 
 pub mod check;
 pub mod data_dir;
@@ -26,6 +27,7 @@ mod notifier;
 mod parts;
 mod pid_file;
 mod reload;
+mod traces;
 mod watchdog;
 pub mod who;
 

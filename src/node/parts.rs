@@ -20,6 +20,7 @@ use super::listen::Sockets;
 use super::live::{Lasting, Later, announced_agents};
 use super::notifier::Notifier;
 use super::reload::Reloader;
+use super::traces::Traces;
 use super::watchdog::Vitals;
 use crate::agent::{Findings, ModelServer, Records, Registry};
 use crate::api;
@@ -45,6 +46,9 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// Time to write the last results.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// Time to send the last spans. Traces are not worth a longer stop.
+const TRACES_MAX: Duration = Duration::from_secs(3);
 
 /// Time for what was cut to tell its clients so.
 const CUT_MAX: Duration = Duration::from_secs(3);
@@ -76,6 +80,7 @@ pub(super) struct Parts {
     /// What holds now.
     current: Arc<ArcSwap<doctor::Current>>,
     vitals: Vitals,
+    traces: Arc<Traces>,
     /// Keeps the lock.
     _data_dir: DataDir,
     /// Keeps the directory of a node without a mesh readable.
@@ -95,13 +100,17 @@ impl Parts {
         let client = model::http_client();
         let agents = Arc::new(load_agents(&config, &client));
         let (servers, models) = watch::begin(client.clone(), model_servers(&config, &agents));
+        let metrics = Metrics::default();
+        let traces = Arc::new(Traces::new(identity.id(), metrics.clone()));
         let local = Local {
             http,
             agents: Arc::clone(&agents),
             models,
             client: client.clone(),
             // Trace ids begin with the id of the node, so that every member knows whom to ask.
-            records: Records::new(identity.id().short().to_u64()),
+            records: Records::new(identity.id().short().to_u64(), Some(traces.observer())),
+            metrics,
+            traces: Arc::clone(&traces),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
             results: Results::open(&data_dir.path().join("results"), Bounds::default()),
             started,
@@ -145,6 +154,7 @@ impl Parts {
             reloader: tokio::spawn(reloader.run(hangup)),
             current,
             vitals,
+            traces,
             _data_dir: data_dir,
             _alone: alone,
         })
@@ -208,12 +218,15 @@ impl Parts {
         if !matches!(within(FLUSH_MAX, flushed).await, Some(Ok(()))) {
             warn!("the last results of requests with a key could not be written");
         }
+        if within(TRACES_MAX, self.traces.stop()).await.is_none() {
+            warn!("the last spans of traces could not be sent: the collector does not answer");
+        }
     }
 
     /// The longest time that [`Self::stop`] takes by what is configured now.
     pub(super) fn stop_max(&self) -> Duration {
         let drain_timeout = self.current.load().config.drain_timeout;
-        drain_timeout.saturating_add(LEAVE_MAX + CUT_MAX + FLUSH_MAX)
+        drain_timeout.saturating_add(LEAVE_MAX + CUT_MAX + FLUSH_MAX + TRACES_MAX)
     }
 }
 
@@ -239,6 +252,8 @@ struct Local {
     agents: Arc<Registry>,
     models: Served,
     records: Records,
+    metrics: Metrics,
+    traces: Arc<Traces>,
     load: LocalLoad,
     results: Results,
     started: Instant,
@@ -313,10 +328,11 @@ fn build_proxy(
         directory: joined.directory.clone(),
         mesh: handle.clone(),
         started: local.started,
-        metrics: Metrics::default(),
+        metrics: local.metrics.clone(),
         records: local.records.clone(),
         bench: Arc::default(),
         models: local.models.clone(),
+        traces: Arc::clone(&local.traces),
         admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
         log: log.clone(),
         reloads,

@@ -19,6 +19,7 @@ use super::local::Pipe;
 use super::refusal::Refusal;
 use super::request::{Class, Request};
 use super::settings::{ATTEMPTS_MAX, HOPS_MAX, REFUSALS_MAX};
+use super::spans::Spans;
 use super::tally::{HowEnded, Tally, pick_reason};
 use crate::agent::Offer;
 use crate::api::{Code, Connection};
@@ -79,6 +80,8 @@ pub(super) struct Dispatch<'a> {
     /// What led to the node that is asked; `None` when there was no choice.
     pub(super) why: Option<Why>,
     pub(super) tally: Tally,
+    /// `None` when there is no trace to add to.
+    pub(super) spans: Option<Box<Spans>>,
 }
 
 /// What an attempt at another node came to.
@@ -106,6 +109,7 @@ impl<'a> Dispatch<'a> {
                 live.settings.body_bytes_max
             }
         };
+        let spans = Spans::begin(live, request, &lane.client.input);
         Self {
             proxy,
             live,
@@ -127,6 +131,7 @@ impl<'a> Dispatch<'a> {
             repeat: request.repeat,
             why: None,
             tally: Tally::default(),
+            spans,
         }
     }
 
@@ -147,6 +152,9 @@ impl<'a> Dispatch<'a> {
         };
         let bytes_in = request.head.length as u64 + self.upload.progress_in();
         self.tally.tell(self.proxy, self.live, request, sent, client, bytes_in);
+        if let Some(spans) = self.spans.take() {
+            spans.end(&self.tally, &self.live.node_name, sent);
+        }
         self.upload.finish(&mut self.lane.client);
         after
     }

@@ -37,6 +37,7 @@ impl Dispatch<'_> {
     ) -> Attempted {
         self.tally.tried += 1;
         self.tally.by = By::There(Arc::clone(target));
+        self.begin_attempt(target);
         // Dropped after the guard: when the other node sees the connection close, the request is
         // not counted any more.
         let mut link;
@@ -83,6 +84,7 @@ impl Dispatch<'_> {
         self.judged(judgement, EjectionCause::Status);
         if let Some(why) = refused {
             let why: SmallVec<[u8; 16]> = why.into();
+            self.end_refused_attempt(head.status, &why);
             drop(guard);
             self.give_back_refused(link, target, &head);
             if why.as_slice() == b"draining" {
@@ -91,6 +93,7 @@ impl Dispatch<'_> {
             return self.was_refused(target, &why);
         }
         let (after, is_reusable) = self.pass(&mut link, &head, Some(target), None).await;
+        self.end_attempt();
         drop(guard);
         if is_reusable && let Link::Tcp(stream) = link {
             self.proxy.pool.put(&target.host, stream);
@@ -128,6 +131,7 @@ impl Dispatch<'_> {
         self.upload.begin(is_held);
         self.tally.asked = Some(Instant::now());
         let left = request.deadline_left();
+        let traced = self.spans.as_ref().map(|spans| spans.header());
         let mut add: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
         add.push((headers::HOP, b"1"));
         add.push((headers::ORIGIN, self.proxy.origin.as_bytes()));
@@ -135,6 +139,10 @@ impl Dispatch<'_> {
         if request.is_id_new {
             drop = drop.with(Known::RequestId);
             add.push((headers::REQUEST_ID, request.id.as_bytes()));
+        }
+        if let Some((traceparent, replaced)) = &traced {
+            drop = drop.and(*replaced);
+            add.push((headers::TRACEPARENT, traceparent.as_bytes()));
         }
         if must_queue {
             add.push((headers::MUST_QUEUE, b"1"));

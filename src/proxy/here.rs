@@ -222,11 +222,16 @@ impl Dispatch<'_> {
         self.upload.begin(false);
         self.tally.asked = Some(Instant::now());
         let left = request.deadline_left();
-        let mut add: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
+        let traced = self.spans.as_ref().map(|spans| spans.header());
+        let mut add: SmallVec<[(&str, &[u8]); 3]> = SmallVec::new();
         let mut drop = edit.drop;
         if request.is_id_new {
             drop = drop.with(Known::RequestId);
             add.push((headers::REQUEST_ID, request.id.as_bytes()));
+        }
+        if let Some((traceparent, replaced)) = &traced {
+            drop = drop.and(*replaced);
+            add.push((headers::TRACEPARENT, traceparent.as_bytes()));
         }
         if let Some(left) = &left {
             drop = drop.with(Known::Deadline);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::api::Agents;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::otlp::Tracer;
 
 /// What a request begins with.
 pub struct Live {
@@ -23,6 +24,8 @@ pub struct Live {
     pub settings: Settings,
     /// Where each request gets a line; `None` when that is off.
     pub access_log: Option<AccessLog>,
+    /// Where the spans of requests go; `None` when they are not exported.
+    pub tracer: Option<Tracer>,
 }
 
 impl fmt::Debug for Live {

@@ -15,7 +15,7 @@
 //! * [`admission`]: who begins, waits, or is refused; [`idempotency`] and `keyed`: what runs once
 //! * `client`: the client's end, and the body of a request
 //! * `link`: the other end; `upstream`: connections to it, `local`: the pipe to our own routes
-//! * `tally`: what is told of a request to metrics and access log
+//! * `tally`: what is told of a request to metrics and access log; `spans`: and to its trace
 //! * [`live`]: what of all this a reload replaces; `timer`, [`settings`]: deadlines and limits
 //! * [`http1`]: the framing of HTTP/1.1, without I/O
 //!
@@ -46,6 +46,7 @@ mod refusal;
 mod relay;
 mod request;
 mod retry;
+mod spans;
 mod tally;
 mod timer;
 mod trace;

@@ -43,6 +43,7 @@ impl Dispatch<'_> {
 
     /// An attempt failed: whether another may follow.
     pub(super) fn has_failed(&mut self, target: &Target, fault: Fault) -> Attempted {
+        self.end_failed_attempt(fault);
         self.failed += 1;
         self.tried.push(target.id);
         let (outcome, sent) = match fault {

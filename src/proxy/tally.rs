@@ -112,7 +112,7 @@ impl Tally {
         });
     }
 
-    fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         match (self.end, self.status) {
             (HowEnded::Canceled, _) => Outcome::Canceled,
             (HowEnded::Broken, _) => Outcome::Broken,

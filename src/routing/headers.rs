@@ -28,5 +28,7 @@ pub const SESSION: &str = "x-astromesh-session";
 pub const REPLAYED: &str = "x-astromesh-replayed";
 /// Given by a client for which sending a request twice does no harm.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The span that a request belongs to, as W3C Trace Context says it.
+pub const TRACEPARENT: &str = "traceparent";
 /// The id of a request.
 pub const REQUEST_ID: &str = "x-request-id";

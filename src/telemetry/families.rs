@@ -7,7 +7,7 @@ use super::cells::BOUNDS;
 use super::labels::{
     Arrival, Connect, Deadline, Direction, EjectionCause, InFlight, Keyed, Label, Limit, LineFate,
     LoadSource, LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, ReloadOutcome,
-    RetryCause, RetryDenial, RouteClass, RunOutcome, Side, Use,
+    RetryCause, RetryDenial, RouteClass, RunOutcome, Side, SpanFate, Use,
 };
 
 /// One name on the page.
@@ -226,6 +226,8 @@ families! {
         "Calls of tools that did not work.";
     RELOADS: "astromesh_reloads", Kind::Counter, None, [ReloadOutcome::LABEL],
         "Times the configuration was read again.";
+    SPANS: "astromesh_otlp_spans", Kind::Counter, None, [SpanFate::LABEL],
+        "Spans of traces that were to be sent to a collector.";
     LOG_LINES: "astromesh_log_lines", Kind::Counter, None, [LogStream::LABEL, LineFate::LABEL],
         "Lines of the log, those of the access log included.";
     BUILD: "astromesh_build", Kind::Info, None, [free("version")],

@@ -307,6 +307,16 @@ labels! {
         Refused = "refused",
     }
 
+    /// What became of a span of a trace.
+    SpanFate = "fate" {
+        /// The collector took it.
+        Exported = "exported",
+        /// It was not sent: too many waited.
+        Dropped = "dropped",
+        /// It was sent in vain.
+        Failed = "failed",
+    }
+
     /// Where lines of the log go.
     LogStream = "stream" {
         /// Standard error, or the journal.

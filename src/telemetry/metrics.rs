@@ -16,7 +16,7 @@ use super::families::*;
 use super::labels::{
     Arrival, Connect, Deadline, Direction, EjectionCause, Keyed, Limit, LineFate, LoadSource,
     LogStream, MemberState, Outcome, Phase, PickReason, Place, Refusal, ReloadOutcome, RetryCause,
-    RetryDenial, RouteClass, Side,
+    RetryDenial, RouteClass, Side, SpanFate,
 };
 use super::numbers::{self, Numbers};
 use super::page::{self, Values};
@@ -52,6 +52,7 @@ struct Cells {
     transferred: Counts<{ TRANSFERRED.combinations() }>,
     idempotency: Counts<{ IDEMPOTENCY.combinations() }>,
     load_records: Counts<{ LOAD_RECORDS.combinations() }>,
+    spans: Counts<{ SPANS.combinations() }>,
 }
 
 /// The counters of a node; clones count in the same place.
@@ -298,6 +299,11 @@ impl Metrics {
         self.cells.load_records.add(source.index(), count);
     }
 
+    /// So many spans came to this end.
+    pub fn spans(&self, fate: SpanFate, count: u64) {
+        self.cells.spans.add(fate.index(), count);
+    }
+
     fn open(&self, level: fn(&Cells) -> &AtomicI64) -> OpenConnection {
         level(&self.cells).fetch_add(1, Ordering::Relaxed);
         OpenConnection { cells: Arc::clone(&self.cells), level }
@@ -379,6 +385,7 @@ fn values(cells: &Cells, started: SystemTime, readings: Readings) -> Vec<(Family
     values.extend(readings.agents.into_values());
     values.extend([
         (RELOADS, counts(readings.reloads)),
+        (SPANS, counts(cells.spans.values())),
         (LOG_LINES, Values::Counts(readings.log_lines.as_flattened().to_vec())),
         (BUILD, Values::Rows(vec![(vec![readings.version.to_owned()], 1)])),
     ]);

@@ -17,6 +17,7 @@ pub mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod numbers;
+pub mod otlp;
 pub mod page;
 pub mod panics;
 pub mod process;

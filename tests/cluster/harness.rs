@@ -37,6 +37,8 @@ pub(crate) struct Spec {
     pub(crate) prefix: Vec<String>,
     /// More flags of the daemon.
     pub(crate) flags: Vec<String>,
+    /// Its environment variables, beside those of this process.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 impl Spec {
@@ -55,6 +57,7 @@ impl Spec {
             spec_keys: json!({}),
             prefix: Vec::new(),
             flags: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -92,6 +95,11 @@ impl Spec {
 
     pub(crate) fn spec_key(mut self, key: &str, value: Value) -> Self {
         self.spec_keys[key] = value;
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -140,10 +148,16 @@ fn spawn(spec: &Spec, directory: &Path) -> Child {
     words.extend(spec.flags.iter().cloned());
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASTROMESH_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| is_of_daemons(name)) {
         command.env_remove(name);
     }
+    command.envs(spec.variables.iter().map(|(name, value)| (name, value)));
     command.spawn().unwrap()
+}
+
+/// Whether a variable of this process would change what a daemon does.
+fn is_of_daemons(name: &str) -> bool {
+    name.starts_with("ASTROMESH_") || name.starts_with("OTEL_")
 }
 
 /// A running daemon; killed when dropped.

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, whose output is for people")]
 
+mod collector;
 mod commands;
 mod doctor;
 mod harness;
@@ -20,3 +21,4 @@ mod reload;
 mod reloads;
 mod restart;
 mod runs;
+mod traces;

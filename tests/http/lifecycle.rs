@@ -75,6 +75,7 @@ async fn what_is_replaced_holds_from_the_next_request_of_a_connection_on() {
         router: next.router.clone(),
         settings: next.settings.clone(),
         access_log: None,
+        tracer: None,
     });
 
     assert_eq!(listed().await, "sales", "the pipe to the routes from before is not used again");

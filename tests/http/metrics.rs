@@ -10,7 +10,7 @@ use astromesh::directory;
 use astromesh::telemetry::families::{ALL, Kind, Unit};
 use astromesh::telemetry::labels::{
     Arrival, Deadline, EjectionCause, Keyed, Limit, LoadSource, Outcome, Phase, PickReason, Place,
-    Refusal, RetryCause, RetryDenial, RouteClass, Side,
+    Refusal, RetryCause, RetryDenial, RouteClass, Side, SpanFate,
 };
 use astromesh::telemetry::metrics::{Ended, Metrics};
 use astromesh_wire::State;
@@ -148,6 +148,7 @@ async fn each_method_counts_in_one_place() {
     metrics.keyed(Keyed::Replayed);
     metrics.heard(LoadSource::Beacon, 1);
     metrics.upstream_failed();
+    metrics.spans(SpanFate::Failed, 1);
     let node = node_with(&Metrics::default()).await;
     let idle = page(&node).await;
     let page = page(&node_with(&metrics).await).await;
@@ -163,6 +164,7 @@ async fn each_method_counts_in_one_place() {
         "astromesh_idempotent_requests_total{result=\"replayed\"} 1",
         "astromesh_load_records_total{source=\"beacon\"} 1",
         "astromesh_upstream_connects_total{result=\"failed\"} 1",
+        "astromesh_otlp_spans_total{fate=\"failed\"} 1",
     ];
     let new: BTreeSet<&str> = counted(&page).difference(&counted(&idle)).copied().collect();
     assert_eq!(new, BTreeSet::from(expected));

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::types::{AgentUsage, ModelUsage, TraceRecord};
+use super::types::{AgentUsage, Caller, ModelUsage, TraceRecord};
 use ring::Ring;
 use sums::Sums;
 
@@ -27,18 +27,23 @@ struct Inner {
     since: f64,
     ring: Mutex<Ring>,
     sums: Mutex<Sums>,
+    observer: Option<Observer>,
 }
+
+/// Is told of each run that has ended, and under which span it ran.
+pub type Observer = Box<dyn Fn(&TraceRecord, Option<&Caller>) + Send + Sync>;
 
 impl Records {
     /// Of a node whose trace ids begin with this number as [`KEEPER_DIGITS`] hexadecimal digits;
-    /// what does not fit them is cut.
+    /// what does not fit them is cut. Somebody may be told of the runs.
     #[must_use]
-    pub fn new(keeper: u64) -> Self {
+    pub fn new(keeper: u64, observer: Option<Observer>) -> Self {
         Self(Arc::new(Inner {
             keeper: keeper & 0xff_ffff_ffff,
             since: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
             ring: Mutex::default(),
             sums: Mutex::default(),
+            observer,
         }))
     }
 
@@ -48,7 +53,7 @@ impl Records {
         locked(&self.0.ring).newest(agent, limit)
     }
 
-    /// A trace that is kept.
+    /// A trace that is kept, by its own id or by that of the W3C trace that the run belongs to.
     #[must_use]
     pub fn trace(&self, id: &str) -> Option<Arc<TraceRecord>> {
         locked(&self.0.ring).find(id)
@@ -73,7 +78,10 @@ impl Records {
     }
 
     /// A run has ended, one way or another.
-    pub(super) fn keep(&self, record: TraceRecord, models: &[ModelUsage]) {
+    pub(super) fn keep(&self, record: TraceRecord, models: &[ModelUsage], caller: Option<&Caller>) {
+        if let Some(observer) = &self.0.observer {
+            observer(&record, caller);
+        }
         locked(&self.0.sums).add(&record, models);
         locked(&self.0.ring).push(record);
     }
@@ -82,7 +90,7 @@ impl Records {
 impl Default for Records {
     /// Of a node that is nobody's member.
     fn default() -> Self {
-        Self::new(0)
+        Self::new(0, None)
     }
 }
 

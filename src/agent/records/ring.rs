@@ -43,8 +43,10 @@ impl Ring {
     }
 
     pub(super) fn find(&self, id: &str) -> Option<Arc<TraceRecord>> {
-        let newest = self.kept.iter().rev().map(|(_, record)| record);
-        newest.into_iter().find(|record| record.trace.trace_id == id).cloned()
+        let newest = || self.kept.iter().rev().map(|(_, record)| record);
+        let own = newest().find(|record| record.trace.trace_id == id);
+        let by_caller = || newest().find(|record| record.trace.w3c_trace_id.as_deref() == Some(id));
+        own.or_else(by_caller).cloned()
     }
 }
 
@@ -92,6 +94,20 @@ mod tests {
         assert_eq!(ids(&ring.newest(Some("even"), 2)), ["1008", "1006"]);
         assert_eq!(ring.newest(None, usize::MAX).len(), TRACES_MAX);
         assert!(ring.find("9").is_none() && ring.find("10").is_some());
+    }
+
+    #[test]
+    fn a_trace_is_found_by_the_id_of_its_caller_too() {
+        let mut ring = Ring::default();
+        for id in 0..3 {
+            let mut record = record(id, 1);
+            record.trace.w3c_trace_id = Some(format!("w{}", id / 2));
+            ring.push(record);
+        }
+        let found = |id| ring.find(id).map(|record| record.trace.trace_id.clone());
+        assert_eq!(found("w0").as_deref(), Some("1"), "the newest of the same trace");
+        assert_eq!(found("w1").as_deref(), Some("2"));
+        assert_eq!(found("w2"), None);
     }
 
     #[test]

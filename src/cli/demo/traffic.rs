@@ -86,6 +86,7 @@ pub(super) async fn send(
 /// Asks once; the name of the node that ran the agent, or why there is no answer.
 async fn ask(gateway: Arc<Client>, number: usize) -> Result<Option<String>, String> {
     let request = RunRequest {
+        caller: None,
         query: format!("Say hello to request {number} in five words."),
         session_id: format!("demo-{number}"),
         context: None,

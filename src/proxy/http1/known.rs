@@ -47,6 +47,10 @@ known! {
     AccessControlAllowOrigin = "access-control-allow-origin",
     /// The id of the request in all logs.
     RequestId = "x-request-id",
+    /// The span that the request belongs to.
+    TraceParent = "traceparent",
+    /// What tracing systems say of it.
+    TraceState = "tracestate",
     /// Under which the result of a run is kept.
     IdempotencyKey = "idempotency-key",
     /// Load in the form of ORCA.
@@ -88,7 +92,9 @@ impl Known {
             (7, b'u') => &[(Self::Upgrade, "upgrade")],
             (7, b't') => &[(Self::Trailer, "trailer")],
             (10, b'c') => &[(Self::Connection, "connection")],
+            (10, b't') => &[(Self::TraceState, "tracestate")],
             (10, b'k') => &[(Self::KeepAlive, "keep-alive")],
+            (11, b't') => &[(Self::TraceParent, "traceparent")],
             (12, b'c') => &[(Self::ContentType, "content-type")],
             (12, b'x') => &[(Self::RequestId, "x-request-id")],
             (14, b'c') => &[(Self::ContentLength, "content-length")],

@@ -1,0 +1,142 @@
+//! The traces of this node on their way to a collector: set up as the configuration says, also when
+//! that changes.
+//!
+//! Owns what is said of the node in each trace, and the hand-over of runs, which `agent` records and
+//! `telemetry` exports. Refuses to know any protocol.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use astromesh_wire::{NodeId, Service};
+use tracing::{error, info};
+
+use crate::agent::Observer;
+use crate::agent::types::{Caller, Span, TraceRecord, TraceStatus};
+use crate::config::{OtlpProtocol, Runtime};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otlp::{Exporter, Protocol, Settings, TraceContext, Tracer, genai};
+
+/// What holds now, for those who look at it often.
+type Current = Arc<ArcSwapOption<Tracer>>;
+
+/// The export of traces as long as the node runs.
+pub(super) struct Traces {
+    id: NodeId,
+    metrics: Metrics,
+    current: Current,
+    running: Mutex<Option<(Settings, Exporter)>>,
+}
+
+impl Traces {
+    /// Of the node with this id; nothing is exported before [`Self::follow`].
+    pub(super) fn new(id: NodeId, metrics: Metrics) -> Self {
+        Self { id, metrics, current: Current::default(), running: Mutex::default() }
+    }
+
+    /// Who hands runs that have ended to whatever holds then.
+    pub(super) fn observer(&self) -> Observer {
+        let current = Arc::clone(&self.current);
+        Box::new(move |record, caller| {
+            if let Some(tracer) = &*current.load() {
+                hand_over(tracer, record, caller);
+            }
+        })
+    }
+
+    /// Exports as a configuration says from now on. What another one sent elsewhere still goes there.
+    pub(super) fn follow(&self, config: &Runtime) -> Option<Tracer> {
+        let wanted = settings(config, self.id);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().map(|(settings, _)| settings) != wanted.as_ref() {
+            // Dropping the one before makes it send what it has, and end.
+            *running = wanted.and_then(|wanted| self.start(wanted));
+        }
+        let tracer = running.as_ref().map(|(_, exporter)| exporter.tracer().clone());
+        self.current.store(tracer.clone().map(Arc::new));
+        tracer
+    }
+
+    fn start(&self, settings: Settings) -> Option<(Settings, Exporter)> {
+        match Exporter::start(settings.clone(), self.metrics.clone()) {
+            Ok(exporter) => {
+                info!(endpoint = settings.endpoint, "traces are exported");
+                Some((settings, exporter))
+            }
+            Err(error) => {
+                error!(%error, "no traces are exported: there is no thread for it");
+                None
+            }
+        }
+    }
+
+    /// Sends what is left. To be given a limit.
+    pub(super) async fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((_, exporter)) = running {
+            exporter.stop().await;
+        }
+    }
+}
+
+/// `None` when nothing is to be exported.
+fn settings(config: &Runtime, id: NodeId) -> Option<Settings> {
+    let otlp = &config.otlp;
+    if !otlp.enabled || !config.services.contains(Service::Observability) {
+        return None;
+    }
+    let mut node = vec![
+        ("service.instance.id", id.to_string()),
+        ("astromesh.node.name", config.mesh.node_name.clone()),
+    ];
+    if let Ok(host) = sysinfo::System::host_name() {
+        node.push(("host.name", host));
+    }
+    if config.mesh.enabled {
+        node.push(("astromesh.cluster", config.mesh.cluster.clone()));
+    }
+    Some(Settings {
+        endpoint: otlp.endpoint.to_string(),
+        protocol: match otlp.protocol {
+            OtlpProtocol::Grpc => Protocol::Grpc,
+            OtlpProtocol::Http => Protocol::Http,
+        },
+        sample: otlp.sample.get(),
+        node,
+    })
+}
+
+/// Hands a run over, if the trace that it belongs to is exported.
+fn hand_over(tracer: &Tracer, record: &TraceRecord, caller: Option<&Caller>) {
+    let context = caller.and_then(|caller| TraceContext::parse(caller.traceparent.as_bytes()));
+    let Some(caller) = context.filter(|context| context.is_sampled) else { return };
+    let trace = &record.trace;
+    let run = genai::Run {
+        caller,
+        id: &trace.trace_id,
+        agent: &trace.agent,
+        session: &trace.session_id,
+        is_canceled: record.status == TraceStatus::Canceled,
+    };
+    let parts: Vec<genai::Part<'_>> = trace.spans.iter().filter_map(part).collect();
+    genai::end(tracer, &run, &parts);
+}
+
+/// `None` for a span without an id, of which there is none.
+fn part(span: &Span) -> Option<genai::Part<'_>> {
+    let id = |text: &str| u64::from_str_radix(text, 16).ok();
+    Some(genai::Part {
+        name: &span.name,
+        id: id(&span.span_id)?,
+        parent: span.parent_span_id.as_deref().and_then(id),
+        has_failed: span.status != "ok",
+        attributes: &span.attributes,
+        start: moment(span.start_time),
+        end: moment(span.end_time),
+    })
+}
+
+/// Seconds since 1970 as a time.
+fn moment(seconds: f64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,225 @@
+//! The queue of spans that have ended, and the thread that sends them to the collector.
+//!
+//! Owns the bounds: a queue of [`QUEUE_SPANS_MAX`], batches of [`BATCH_SPANS_MAX`] or what came
+//! within [`BATCH_INTERVAL`]. A span that finds the queue full is dropped and counted, so that a
+//! collector that is slow or away never holds up a request. A thread of its own, as encoding a
+//! batch takes longer than a request may wait.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol as Wire, SpanExporter, WithExportConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::EnvResourceDetector;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use super::Tracer;
+use crate::telemetry::labels::SpanFate;
+use crate::telemetry::metrics::Metrics;
+
+/// Spans that wait: some seconds of a busy node.
+const QUEUE_SPANS_MAX: usize = 2_048;
+
+/// Spans of one request to the collector.
+const BATCH_SPANS_MAX: usize = 512;
+
+/// How long a span waits for others.
+const BATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How much of what a collector says of a failure goes into the log.
+const REASON_BYTES_MAX: usize = 300;
+
+/// The variable that names the service in traces.
+const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+
+/// Where spans go, and what is said of their node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Base URL of the collector.
+    pub endpoint: String,
+    /// What it is spoken to with.
+    pub protocol: Protocol,
+    /// Which part of the traces that begin here is exported, 0 to 1.
+    pub sample: f64,
+    /// What is said of the node: names of OpenTelemetry with their values.
+    pub node: Vec<(&'static str, String)>,
+}
+
+/// How a collector is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf in requests of HTTP.
+    Http,
+}
+
+/// Sends spans until dropped or stopped.
+#[derive(Debug)]
+pub struct Exporter {
+    tracer: Tracer,
+    /// Dropped to end the thread when it has sent what it has.
+    stop: oneshot::Sender<()>,
+    /// Its sender is gone when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Exporter {
+    /// Starts the thread. A collector that does not answer is no error: it may come.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(settings: Settings, metrics: Metrics) -> io::Result<Self> {
+        let (sender, queue) = mpsc::channel(QUEUE_SPANS_MAX);
+        let (stop, stopped) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let tracer = Tracer::new(sender, settings.sample, metrics.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("otlp".to_owned()).spawn(move || {
+            let _ended_when_dropped: oneshot::Sender<()> = ending;
+            let sending = async {
+                match build(&settings) {
+                    Ok(exporter) => {
+                        let is_failing = false;
+                        let stopped = Some(stopped);
+                        Sending { exporter, queue, stopped, metrics, is_failing }.run().await;
+                    }
+                    // The queue is gone, so that spans are counted as dropped.
+                    Err(error) => error!(%error, "no traces are exported: OTLP cannot be set up"),
+                }
+            };
+            runtime.block_on(sending);
+        })?;
+        Ok(Self { tracer, stop, ended })
+    }
+
+    /// Takes spans.
+    #[must_use]
+    pub const fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// Sends what is left. Takes as long as the collector does: to be given a limit.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // An error is the end of the thread.
+        let _ended: Result<(), _> = self.ended.await;
+    }
+}
+
+/// The client of the collector. Reads the variables of OpenTelemetry for what no setting says:
+/// headers, timeout, attributes of the resource.
+fn build(settings: &Settings) -> Result<SpanExporter, ExporterBuildError> {
+    let endpoint = settings.endpoint.trim_end_matches('/');
+    let mut exporter = match settings.protocol {
+        Protocol::Grpc => {
+            let mut builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+            if endpoint.starts_with("https:") {
+                // Without this no certificate at all is trusted.
+                builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
+            }
+            builder.build()?
+        }
+        Protocol::Http => SpanExporter::builder()
+            .with_http()
+            .with_protocol(Wire::HttpBinary)
+            .with_endpoint(format!("{endpoint}/v1/traces"))
+            .build()?,
+    };
+    let name = std::env::var(SERVICE_NAME).ok().filter(|name| !name.is_empty());
+    let node = settings.node.iter().map(|(key, value)| KeyValue::new(*key, value.clone()));
+    let resource = Resource::builder_empty()
+        .with_service_name("astromesh")
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attributes(node)
+        .with_detector(Box::new(EnvResourceDetector::new()))
+        .with_attributes(name.map(|name| KeyValue::new("service.name", name)))
+        .build();
+    exporter.set_resource(&resource);
+    Ok(exporter)
+}
+
+/// What the thread does.
+struct Sending {
+    exporter: SpanExporter,
+    queue: mpsc::Receiver<SpanData>,
+    /// `None` once it is known.
+    stopped: Option<oneshot::Receiver<()>>,
+    metrics: Metrics,
+    /// The last batch did not arrive.
+    is_failing: bool,
+}
+
+impl Sending {
+    async fn run(mut self) {
+        loop {
+            let batch = self.batch().await;
+            if batch.is_empty() {
+                return;
+            }
+            let spans = batch.len() as u64;
+            let outcome = self.exporter.export(batch).await;
+            let fate = if outcome.is_ok() { SpanFate::Exported } else { SpanFate::Failed };
+            self.metrics.spans(fate, spans);
+            let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
+            match outcome {
+                Ok(()) if was_failing => info!("traces are exported again"),
+                Err(error) if !was_failing => {
+                    let error = error.to_string();
+                    let end = error.floor_char_boundary(REASON_BYTES_MAX);
+                    warn!(
+                        error = &error[..end],
+                        "traces cannot be exported, and are lost until the collector takes them; \
+                         spec.observability.otlp.endpoint says where it is"
+                    );
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The next spans; none when there will be no more.
+    async fn batch(&mut self) -> Vec<SpanData> {
+        let mut batch = Vec::new();
+        let mut due = None;
+        while batch.len() < BATCH_SPANS_MAX {
+            let left = BATCH_SPANS_MAX - batch.len();
+            let stopped = async {
+                match &mut self.stopped {
+                    // Nothing is ever sent: the change is the end.
+                    Some(stopped) => stopped.await.unwrap_or(()),
+                    None => std::future::pending().await,
+                }
+            };
+            let is_over = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = self.queue.recv_many(&mut batch, left) => {
+                    if count == 0 {
+                        break;
+                    }
+                    due.get_or_insert_with(|| Instant::now() + BATCH_INTERVAL);
+                }
+                () = stopped => {
+                    // What is in it comes all the same, and then the end.
+                    self.queue.close();
+                    self.stopped = None;
+                }
+                () = is_over => break,
+            }
+        }
+        batch
+    }
+}

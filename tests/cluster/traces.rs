@@ -1,0 +1,353 @@
+//! Traces by OTLP: what a collector gets of requests and runs, and what others get of the trace.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::{any, post};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::{Value, json};
+
+use crate::collector::{Collector, Seen};
+use crate::commands::alone;
+use crate::harness::{Node, Spec, client, free_port, mesh, text, until, until_whole};
+
+/// Of a client that traces.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+const STATE: &str = "vendor=opaque";
+
+fn otlp(url: &str, protocol: &str) -> Value {
+    json!({"otlp": {"enabled": true, "endpoint": url, "protocol": protocol}})
+}
+
+/// Runs an agent within the trace of a client; the answer.
+async fn run(node: &Node, agent: &str, traceparent: &str) -> Value {
+    let request = client()
+        .post(node.url(&format!("/v1/agents/{agent}/run?token=in-the-query")))
+        .json(&json!({"query": "a-secret-question", "session_id": "s1"}))
+        .header("traceparent", traceparent)
+        .header("tracestate", STATE)
+        .header("x-request-id", "request-7");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.json().await.unwrap()
+}
+
+/// A model that calls a tool, then answers; its base URL.
+async fn model() -> String {
+    let asked = Arc::new(Mutex::new(0));
+    let answer = async move || {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        let usage = json!({"prompt_tokens": 11, "completion_tokens": 7});
+        let call = json!({"id": "c1", "type": "function", "function": {
+            "name": "datetime_now", "arguments": "{\"timezone\": \"Europe/Berlin\"}"}});
+        let message = if *asked == 1 {
+            json!({"role": "assistant", "content": null, "tool_calls": [call]})
+        } else {
+            json!({"role": "assistant", "content": "a-secret-answer"})
+        };
+        axum::Json(json!({"choices": [{"message": message}], "usage": usage}))
+    };
+    serve(Router::new().route("/v1/chat/completions", post(answer))).await
+}
+
+async fn serve(routes: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
+/// An agent that is a process of its own; it keeps the headers that it gets.
+async fn upstream() -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&got);
+    let answer = async move |headers: HeaderMap| {
+        keep.lock().unwrap().push(headers);
+        axum::Json(json!({"answer": "done"}))
+    };
+    let url = serve(Router::new().fallback(any(answer))).await;
+    (format!("metadata: {{name: up}}\nspec: {{upstream: {{url: '{url}'}}}}\n"), got)
+}
+
+fn header(got: &Mutex<Vec<HeaderMap>>, name: &str) -> String {
+    let got = got.lock().unwrap();
+    let value = got.last().unwrap().get(name).map(|value| value.to_str().unwrap().to_owned());
+    value.unwrap_or_default()
+}
+
+fn one<'a>(spans: &'a [Seen], name: &str, kind: SpanKind) -> &'a Seen {
+    let mut found = spans.iter().filter(|span| span.name() == name && span.kind() == kind);
+    let one = found.next().unwrap_or_else(|| panic!("no {name} {kind:?} in {spans:#?}"));
+    assert!(found.next().is_none(), "{name} {kind:?} twice");
+    one
+}
+
+async fn spans_counted(node: &Node, fate: &str) -> u64 {
+    let report = node.get("/v1/metrics/").await;
+    let name = format!("astromesh_otlp_spans_total{{fate=\"{fate}\"}}");
+    report["counters"][name].as_u64().unwrap_or(0)
+}
+
+/// The request at the gateway.
+const AT_GATEWAY: [(&str, &str); 10] = [
+    ("http.request.method", "POST"),
+    ("http.route", "/v1/agents/{name}/run"),
+    ("url.path", "/v1/agents/asking/run"),
+    ("url.scheme", "http"),
+    ("http.response.status_code", "200"),
+    ("server.address", "127.0.0.1"),
+    ("astromesh.agent", "asking"),
+    ("astromesh.request.id", "request-7"),
+    ("astromesh.outcome", "2xx"),
+    ("astromesh.served_by", "worker"),
+];
+
+/// Its attempt at the worker.
+const ATTEMPT: [(&str, &str); 4] = [
+    ("astromesh.peer.name", "worker"),
+    ("astromesh.attempt", "1"),
+    ("astromesh.pick.reason", "only_one"),
+    ("http.response.status_code", "200"),
+];
+
+/// The run.
+const INVOKE: [(&str, &str); 3] = [
+    ("gen_ai.operation.name", "invoke_agent"),
+    ("gen_ai.agent.name", "asking"),
+    ("gen_ai.conversation.id", "s1"),
+];
+
+/// A call of the model.
+const CHAT: [(&str, &str); 5] = [
+    ("gen_ai.operation.name", "chat"),
+    ("gen_ai.provider.name", "openai"),
+    ("gen_ai.request.model", "m1"),
+    ("gen_ai.usage.input_tokens", "11"),
+    ("gen_ai.usage.output_tokens", "7"),
+];
+
+/// Checks attributes of a span.
+fn said(span: &Seen, attributes: &[(&str, &str)]) {
+    for (key, value) in attributes {
+        assert_eq!(span.get(key), *value, "{key} of {}", span.name());
+    }
+}
+
+/// A gateway, and a worker whose agent `asking` calls a tool; both export.
+async fn gateway_and_worker(url: &str) -> [Node; 2] {
+    let export = otlp(url, "http/protobuf");
+    let agent = format!(
+        "metadata: {{name: asking}}\nspec:\n  model: {{primary: {{endpoint: '{}/v1', model: m1, \
+         api_key: sk-of-the-model}}}}\n  prompts: {{system: 'a-secret-prompt'}}\n  \
+         tools: [{{name: datetime_now, type: builtin}}]\n",
+        model().await
+    );
+    let gateway = Spec::new("gateway").spec_key("observability", export.clone());
+    let worker = Spec::new("worker").agent_file("asking", &agent).seeds(&[gateway.url()]);
+    let worker = worker.spec_key("observability", export);
+    let nodes = [gateway.start(), worker.start()];
+    until_whole(&[&nodes[0], &nodes[1]]).await;
+    nodes
+}
+
+#[tokio::test]
+async fn a_run_through_a_gateway_is_one_trace_from_the_client_to_the_tool() {
+    let (collector, url) = Collector::http().await;
+    let nodes = gateway_and_worker(&url).await;
+    let answer = run(&nodes[0], "asking", &format!("00-{TRACE}-{SPAN}-01")).await;
+    assert_eq!(answer["answer"], "a-secret-answer", "{answer}");
+    // Three of the data plane; the run, its prompt, its loop, two model calls and a tool call.
+    let spans = collector.trace(TRACE, 9).await;
+
+    let name = "POST /v1/agents/{name}/run";
+    let of = |node: &str, kind: SpanKind| {
+        let spans: Vec<Seen> =
+            spans.iter().filter(|span| span.node["astromesh.node.name"] == node).cloned().collect();
+        one(&spans, name, kind).clone()
+    };
+    let at_gateway = of("gateway", SpanKind::Server);
+    let attempt = of("gateway", SpanKind::Client);
+    let at_worker = of("worker", SpanKind::Server);
+    let invoke = one(&spans, "invoke_agent asking", SpanKind::Internal);
+    assert_eq!(at_gateway.parent(), SPAN);
+    assert_eq!(attempt.parent(), at_gateway.id());
+    assert_eq!(at_worker.parent(), attempt.id());
+    assert_eq!(invoke.parent(), at_worker.id());
+    let looped = one(&spans, "orchestration", SpanKind::Internal);
+    assert_eq!(looped.parent(), invoke.id());
+    let tool = one(&spans, "execute_tool datetime_now", SpanKind::Internal);
+    assert_eq!(tool.parent(), looped.id());
+    let chats: Vec<&Seen> = spans.iter().filter(|span| span.name() == "chat m1").collect();
+    assert_eq!(chats.len(), 2);
+    for span in &spans {
+        assert!(!span.is_error, "{span:?}");
+        assert!(span.ns().0 <= span.ns().1, "{span:?}");
+    }
+
+    let run_id = text(&answer["trace"]["trace_id"]);
+    let port = nodes[1].spec.port.to_string();
+    said(&at_gateway, &AT_GATEWAY);
+    said(&attempt, &ATTEMPT);
+    said(&attempt, &[("server.port", &port)]);
+    said(&at_worker, &[("astromesh.served_by", "worker")]);
+    said(invoke, &INVOKE);
+    said(invoke, &[("astromesh.run.id", &run_id)]);
+    said(chats[0], &CHAT);
+    said(tool, &[("gen_ai.tool.name", "datetime_now"), ("gen_ai.operation.name", "execute_tool")]);
+    let node = &at_gateway.node;
+    assert_eq!(node["service.name"], "astromesh");
+    assert_eq!(node["service.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(node["service.instance.id"], nodes[0].id().await);
+    assert_eq!(node["astromesh.cluster"], "default");
+
+    // The run is found by both ids where it is kept, and by its own everywhere.
+    assert_eq!(answer["trace"]["w3c_trace_id"], TRACE);
+    let record = nodes[1].get(&format!("/v1/traces/{TRACE}")).await;
+    assert_eq!(record["trace_id"], answer["trace"]["trace_id"]);
+    let llm =
+        record["spans"].as_array().unwrap().iter().find(|span| span["name"] == "llm.complete");
+    assert_eq!(llm.unwrap()["attributes"]["tokens_in"], 11);
+
+    let raw = collector.raw();
+    for secret in ["a-secret", "Europe/Berlin", "sk-of-the-model", "in-the-query", STATE] {
+        assert!(!raw.contains(secret), "{secret} is told");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_sends_its_last_spans_by_grpc() {
+    let (collector, url) = Collector::grpc();
+    let spec = Spec::new("a")
+        .echo_agent("echo", 0)
+        .variable("ASTROMESH_OTLP_ENABLED", "true")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
+        .variable("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer of-the-collector")
+        .variable("OTEL_SERVICE_NAME", "my-mesh");
+    let mut node = alone(spec).await;
+    // What is malformed counts as no trace, and one begins here.
+    let answer = run(&node, "echo", "00-nonsense").await;
+    let trace = text(&answer["trace"]["w3c_trace_id"]);
+    assert_eq!(trace.len(), 32);
+    node.signal("TERM");
+    assert!(node.wait().success(), "{}", node.log());
+
+    let spans = collector.trace(&trace, 5).await;
+    let server = one(&spans, "POST /v1/agents/{name}/run", SpanKind::Server);
+    assert_eq!(server.parent(), "");
+    assert_eq!(server.node["service.name"], "my-mesh");
+    assert_eq!(one(&spans, "invoke_agent echo", SpanKind::Internal).parent(), server.id());
+    assert!(collector.raw().contains("Bearer of-the-collector"));
+    assert!(!node.log().contains("of-the-collector"), "{}", node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_collector_requests_are_served_and_the_loss_is_counted() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let spec = Spec::new("a").echo_agent("echo", 0);
+    let mut node = alone(spec.spec_key("observability", otlp(&url, "grpc"))).await;
+    for _ in 0..3 {
+        run(&node, "echo", "").await;
+    }
+    until("the spans are counted as failed", async || spans_counted(&node, "failed").await == 15)
+        .await;
+    assert_eq!(spans_counted(&node, "exported").await, 0);
+    assert_eq!(node.log().matches("traces cannot be exported").count(), 1, "{}", node.log());
+    run(&node, "echo", "").await;
+    let stopping = std::time::Instant::now();
+    node.signal("TERM");
+    assert!(node.wait().success());
+    assert!(stopping.elapsed().as_secs() < 8, "the stop waits for the collector");
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_is_not_exported_and_others_are_told_so() {
+    let (collector, url) = Collector::http().await;
+    let (agent, got) = upstream().await;
+    let mut export = otlp(&url, "http/protobuf");
+    export["otlp"]["sample"] = json!(0);
+    let spec = Spec::new("a").agent_file("up", &agent).spec_key("observability", export);
+    let nodes = mesh(vec![spec]).await;
+    let node = &nodes[1];
+
+    run(node, "up", "").await;
+    let begun = header(&got, "traceparent");
+    assert!(begun.starts_with("00-") && begun.ends_with("-00") && begun.len() == 55, "{begun}");
+    assert_eq!(header(&got, "tracestate"), "", "that of no trace");
+
+    // A caller's decision holds, either way.
+    let unsampled = format!("00-{TRACE}-{SPAN}-00");
+    run(node, "up", &unsampled).await;
+    assert_eq!(header(&got, "traceparent"), unsampled);
+    assert_eq!(header(&got, "tracestate"), STATE);
+    run(node, "up", &format!("00-{TRACE}-{SPAN}-01")).await;
+    let server = collector.trace(TRACE, 1).await.remove(0);
+    assert_eq!(header(&got, "traceparent"), format!("00-{TRACE}-{}-01", server.id()));
+    assert_eq!(header(&got, "tracestate"), STATE);
+    assert_eq!(collector.spans().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_at_nodes_that_fail_are_spans_of_their_own() {
+    let (collector, url) = Collector::http().await;
+    let gateway = Spec::new("gateway").spec_key("observability", otlp(&url, "http/protobuf"));
+    let seeds = [gateway.url()];
+    let mut nodes = vec![gateway.start()];
+    for name in ["a", "b"] {
+        nodes.push(Spec::new(name).echo_agent("echo", 0).seeds(&seeds).start());
+    }
+    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
+    nodes[1].kill();
+    // Before its death is known, some requests are sent to it.
+    for number in 1..40 {
+        run(&nodes[0], "echo", &format!("00-{number:032x}-{SPAN}-01")).await;
+    }
+    nodes[0].signal("TERM");
+    assert!(nodes[0].wait().success());
+    let spans = collector.spans();
+    let failed: Vec<&Seen> = spans.iter().filter(|span| span.is_error).collect();
+    assert!(!failed.is_empty(), "no request met the dead node");
+    for failed in failed {
+        assert_eq!((failed.kind(), failed.get("error.type")), (SpanKind::Client, "not_connected"));
+        assert_eq!(failed.get("astromesh.peer.name"), "a");
+        let siblings = spans
+            .iter()
+            .filter(|span| span.trace() == failed.trace() && span.kind() == SpanKind::Client);
+        let second =
+            siblings.into_iter().find(|span| span.get("astromesh.attempt") == "2").unwrap();
+        assert_eq!(second.get("astromesh.peer.name"), "b");
+        assert_eq!(second.parent(), failed.parent());
+    }
+}
+
+#[tokio::test]
+async fn a_reload_begins_and_ends_the_export_and_without_it_headers_pass_as_they_came() {
+    let (collector, url) = Collector::http().await;
+    let (agent, got) = upstream().await;
+    let node = alone(Spec::new("a").agent_file("up", &agent)).await;
+    let theirs = format!("00-{TRACE}-{SPAN}-01");
+    run(&node, "up", &theirs).await;
+    assert_eq!(header(&got, "traceparent"), theirs);
+    assert_eq!(header(&got, "tracestate"), STATE);
+
+    let file = node.config_dir().join("runtime.yaml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let mut after: Value = serde_json::from_str(&before).unwrap();
+    after["spec"]["observability"] = otlp(&url, "http/protobuf");
+    std::fs::write(&file, after.to_string()).unwrap();
+    let (status, answer) = node.post("/v1/system/reload", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["needs_restart"], json!([]), "{answer}");
+    run(&node, "up", &theirs).await;
+    assert_ne!(header(&got, "traceparent"), theirs);
+
+    std::fs::write(&file, before).unwrap();
+    node.post("/v1/system/reload", &json!({})).await;
+    run(&node, "up", &theirs).await;
+    assert_eq!(header(&got, "traceparent"), theirs);
+    // What had been taken was sent at the reload, not five seconds later.
+    let spans = collector.trace(TRACE, 1).await;
+    assert_eq!(spans[0].get("astromesh.agent"), "up");
+}
