@@ -303,7 +303,9 @@ impl Registry {
             Some(Place::Here(agent)) => agent.run(request, records).await,
             Some(Place::Upstream(url)) => Err(RunError::Internal(format!(
                 "the agent is served by http://{}{}, and the request was not relayed there",
-                url.authority, url.path
+                url.authority,
+                // A query may hold a secret.
+                url.path.split('?').next().unwrap_or_default()
             ))),
             None => Err(RunError::UnknownAgent),
         }

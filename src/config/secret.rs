@@ -20,23 +20,27 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// The value as it may be shown: with [`BLANK`] for each secret in it, whatever its type, and for
-/// the user and password of each URL.
+/// the user, password and query of each URL: many a service takes its key as a query.
 #[must_use]
 pub fn without_secrets(value: Value) -> Value {
-    let is_url = |text: &str| {
-        Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
-    };
-    blanked(value, &|text| if is_url(&text) { without_user(text) } else { text })
+    blanked(value, &|text| match Url::parse(&text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            without_user(without_query(text))
+        }
+        Ok(_) => without_query(text),
+        Err(_) => text,
+    })
 }
 
 /// A wrong value as a message repeats it: as JSON, without secrets. `key` is its name alone, without
-/// a path. As a wrong URL need not be one, whatever stands where a user may stand is blanked.
+/// a path. As a wrong URL need not be one, whatever stands where a user or a query may stand is
+/// blanked.
 #[must_use]
 pub fn repeated(key: &str, value: &Value) -> String {
     if is_secret(key) && !value.is_null() {
         return BLANK.to_owned();
     }
-    blanked(value.clone(), &without_user).to_string()
+    blanked(value.clone(), &|text| without_query(without_user(text))).to_string()
 }
 
 fn blanked(value: Value, text: &impl Fn(String) -> String) -> Value {
@@ -62,6 +66,15 @@ fn without_user(text: String) -> String {
     match before.find("://") {
         Some(scheme) => format!("{}{BLANK}{}", &text[..scheme + "://".len()], &text[end..]),
         None if before.contains(':') => format!("{BLANK}{}", &text[end..]),
+        None => text,
+    }
+}
+
+/// The text with [`BLANK`] after the first `?` that follows `://`.
+fn without_query(text: String) -> String {
+    let Some(scheme) = text.find("://") else { return text };
+    match text[scheme..].find('?') {
+        Some(query) => format!("{}?{BLANK}", &text[..scheme + query]),
         None => text,
     }
 }
@@ -93,6 +106,21 @@ mod tests {
             assert_eq!(repeated("url", &text.into()), format!("\"{shown}\""));
         }
         for text in ["http://h/a@b", "Write to me@h: see http://h"] {
+            assert_eq!(without_secrets(text.into()), text);
+        }
+    }
+
+    #[test]
+    fn queries_of_urls_are_blanked() {
+        for (text, shown) in [
+            ("https://h/v1?key=hush&mail=a@b", "https://h/v1?***"),
+            ("http://me:hush@h/?q=a@b", "http://***@h/?***"),
+            ("http://h?", "http://h?***"),
+        ] {
+            assert_eq!(without_secrets(text.into()), shown);
+        }
+        assert_eq!(repeated("url", &"ftp://h/v1?key=hush".into()), "\"ftp://h/v1?***\"");
+        for text in ["Who? See http://h/?a=1.", "what?", "/v1?x=1"] {
             assert_eq!(without_secrets(text.into()), text);
         }
     }

@@ -23,6 +23,9 @@ const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// How much of what a server says of its own failure is passed on, in characters.
 const ERROR_TEXT_CHARS_MAX: usize = 300;
 
+/// Values of a query that are shorter, such as `v1`, are words that an error may have to say.
+const SECRET_BYTES_MIN: usize = 8;
+
 /// Where to ask, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -110,8 +113,8 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
     /// Whether there was more.
     pub(super) is_cut: bool,
-    /// The key that was sent.
-    key: Option<String>,
+    /// What was sent and is not to be told: the key, and the query of the endpoint.
+    secrets: Vec<String>,
 }
 
 impl Answer {
@@ -126,10 +129,8 @@ impl Answer {
 
     /// Text of the answer as it may be told.
     fn passed_on(&self, text: &str) -> String {
-        let text = match self.key.as_deref() {
-            Some(key) => text.replace(key, "***"),
-            None => text.to_owned(),
-        };
+        let blanked = |text: String, secret: &String| text.replace(secret.as_str(), "***");
+        let text = self.secrets.iter().fold(text.to_owned(), blanked);
         text.chars().take(ERROR_TEXT_CHARS_MAX).collect()
     }
 }
@@ -187,8 +188,12 @@ impl Server {
         };
         let failed = |error: reqwest::Error| self.transport_error(&error, call, limit);
         let mut response = request.timeout(limit).send().await.map_err(failed)?;
-        let mut answer =
-            Answer { status: response.status(), bytes: Vec::new(), is_cut: false, key };
+        let mut answer = Answer {
+            status: response.status(),
+            bytes: Vec::new(),
+            is_cut: false,
+            secrets: self.secrets(key),
+        };
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             let room = call.bytes_max().saturating_sub(answer.bytes.len());
             answer.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -216,6 +221,17 @@ impl Server {
                 ),
             )
         })
+    }
+
+    /// The key, and all of the query that may be one: as a whole, and each value that is too long for
+    /// a word.
+    fn secrets(&self, key: Option<String>) -> Vec<String> {
+        let query = self.settings.endpoint.query().map(str::to_owned);
+        let values = self.settings.endpoint.query_pairs();
+        let values = values.map(|(_, value)| value.into_owned());
+        let values = values.filter(|value| value.len() >= SECRET_BYTES_MIN);
+        let is_some = |secret: &String| !secret.is_empty();
+        key.into_iter().chain(query).chain(values).filter(is_some).collect()
     }
 
     /// How this model is named in messages; the endpoint without its query, which may hold a secret.

@@ -87,6 +87,7 @@ spec:
     assert!(registry.serves("full"));
     let document = registry.document("full").unwrap();
     assert_eq!(document["spec"]["model"]["primary"]["api_key"], "***");
+    assert_eq!(document["spec"]["model"]["primary"]["endpoint"], "https://h/v1?***");
     assert_eq!(document["spec"]["channels"][0]["config"]["access_token"], "***");
     assert_eq!(document["spec"]["prompts"]["system"], "Hi {{ a }}");
 }
@@ -216,6 +217,7 @@ fn a_secret_is_never_repeated() {
         "  model: {primary: [{api_key: hush}]}",
         "  model: {primary: {api_key: [hush], endpoint: 'http://me:hu/sh@h/v1'}}",
         "  model: [{secret: 4711, api_key: hush}]",
+        "  model: {primary: {endpoint: 'ftp://h/v1?key=hush'}}",
     ] {
         let error = error_of(spec);
         assert!(error.contains("***"), "{error}");

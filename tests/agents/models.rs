@@ -114,6 +114,17 @@ async fn a_key_that_the_file_names_must_be_set_and_is_sent() {
 }
 
 #[tokio::test]
+async fn a_query_that_the_server_repeats_is_blanked() {
+    let said = "no: POST /v1/chat/completions?v=1&key=query-hush, key query-hush, v 1";
+    let server = Server::raw(vec![(400, json!({"detail": said}).to_string())]).await;
+    let url = format!("http://{}/v1?v=1&key=query-hush", server.address);
+    let error =
+        model_error(&agent(&format!("  model: {{primary: {{endpoint: \"{url}\"}}}}"))).await;
+    assert!(error.message.ends_with("no: POST /v1/chat/completions?***, key ***, v 1"), "{error}");
+    assert_eq!(server.seen()[0].path, "/v1/chat/completions?v=1&key=query-hush");
+}
+
+#[tokio::test]
 async fn the_fallback_answers_when_the_primary_fails_and_is_kept_for_the_run() {
     let down = Server::raw(vec![(500, String::new())]).await;
     let up = Server::start(vec![

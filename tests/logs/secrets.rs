@@ -7,6 +7,9 @@ use crate::node::{Journal, Node, Plan, mount_journal, start_in};
 
 const SECRET: &str = "swordfish";
 
+/// Each speaks a protocol of its own, and has an agent of its name.
+const PROVIDERS: [&str; 3] = ["openai_compat", "anthropic", "ollama"];
+
 /// How what the provider repeats begins.
 const REPEATED: &str = "HTTP 401: no: POST";
 
@@ -39,16 +42,32 @@ fn plan() -> Plan {
         "remote",
         "{provider: openai_compat, model: m, endpoint: 'http://127.0.0.1:9/v1', api_key_env: KEY}",
     );
-    let endpoint = provider_that_repeats();
-    plan.agent(
-        "refused",
-        &format!("{{provider: openai_compat, model: m, endpoint: 'http://{endpoint}/v1', api_key_env: KEY}}"),
-    );
+    let endpoint = format!("http://{}/v1?key={SECRET}", provider_that_repeats());
+    for provider in PROVIDERS {
+        plan.agent(
+            provider,
+            &format!(
+                "{{provider: {provider}, model: m, endpoint: '{endpoint}', api_key_env: KEY}}"
+            ),
+        );
+    }
     plan.variable("KEY", SECRET).variable("ASTROMESH_LOG_LEVEL", "debug")
 }
 
 /// Sends the secret in every place where clients have secrets.
 fn tell_secrets(node: &mut Node) {
+    // First, as what the caller calls its session is in the traces.
+    for provider in PROVIDERS {
+        let run = format!("/v1/agents/{provider}/run");
+        let answer = node.ask("POST", &run, "", r#"{"query": "q"}"#);
+        assert!(answer.contains(REPEATED) && answer.contains("***"), "{answer}");
+        assert!(!answer.contains(SECRET), "{answer}");
+        let shown = node.ask("GET", &format!("/v1/agents/{provider}"), "", "");
+        assert!(shown.contains("/v1?***") && !shown.contains(SECRET), "{shown}");
+    }
+    let traces = node.ask("GET", "/v1/traces/", "", "");
+    assert!(traces.contains("model_all_providers_failed"), "{traces}");
+    assert!(!traces.contains(SECRET), "{traces}");
     let headers = format!(
         "authorization: Bearer {SECRET}\r\nx-api-key: {SECRET}\r\ncookie: a={SECRET}\r\n\
          proxy-authorization: Basic {SECRET}\r\nidempotency-key: {SECRET}\r\n\
@@ -58,7 +77,7 @@ fn tell_secrets(node: &mut Node) {
     for (method, path) in [
         ("POST", "/v1/agents/echo/run"),
         ("POST", "/v1/agents/remote/run"),
-        ("POST", "/v1/agents/refused/run"),
+        ("POST", "/v1/agents/ollama/run"),
         ("GET", "/v1/agents/remote"),
         ("POST", "/v1/agents/absent/run"),
         ("PUT", "/v1/system/log-level"),
@@ -69,8 +88,6 @@ fn tell_secrets(node: &mut Node) {
         assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
     }
     node.ask("GET", &format!("http://a/nothing?{SECRET}"), "", "");
-    let answer = node.ask("POST", "/v1/agents/refused/run", &headers, &body);
-    assert!(answer.contains(REPEATED), "{answer}");
     // No request at all.
     node.ask(SECRET, "/", &format!("bad header {SECRET}\r\n"), &body);
 }
