@@ -24,7 +24,19 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("agent", &["config", "model", "telemetry"]),
     ("inference", &["agent", "directory", "model"]),
     ("routing", &["astromesh_wire", "config", "directory"]),
-    ("proxy", &["agent", "api", "astromesh_wire", "config", "directory", "routing", "telemetry"]),
+    (
+        "proxy",
+        &[
+            "agent",
+            "api",
+            "astromesh_wire",
+            "config",
+            "directory",
+            "inference",
+            "routing",
+            "telemetry",
+        ],
+    ),
     // Of the API only the shapes: join and sync speak HTTP with other nodes.
     ("gossip", &["api::types", "astromesh_swim", "astromesh_wire", "config", "directory"]),
     // It looks at every part and asks other nodes over HTTP; of the API it knows only the shapes.

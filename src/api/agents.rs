@@ -115,7 +115,7 @@ fn caller(headers: &HeaderMap) -> Option<Caller> {
 }
 
 /// Says in the answer that this node gave it.
-fn named(app: &App, mut response: Response) -> Response {
+pub(super) fn named(app: &App, mut response: Response) -> Response {
     if let Ok(name) = HeaderValue::from_str(&app.config.mesh.node_name) {
         response.headers_mut().insert(NODE, name);
     }

@@ -15,6 +15,7 @@ use super::tools::Bench;
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
 use crate::agent::{Offer, Records, Registry, RunError};
 use crate::inference::Served;
+use crate::model::Access;
 use crate::{config, directory, gossip};
 
 /// What the handlers share; see each field.
@@ -38,6 +39,8 @@ pub struct App {
     pub bench: Arc<Bench>,
     /// The models that this node serves.
     pub models: Served,
+    /// How models are asked.
+    pub access: Access,
 }
 
 impl fmt::Debug for App {

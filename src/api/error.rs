@@ -29,6 +29,10 @@ pub enum Code {
     AgentNotFound,
     /// All nodes with the agent are dead or have left.
     AgentUnavailable,
+    /// No node serves the model.
+    ModelNotFound,
+    /// All nodes that serve the model are dead or have left.
+    ModelUnavailable,
     /// No node with the agent could be connected to.
     NodesUnreachable,
     /// The connection to the node broke after the request was sent.
@@ -51,9 +55,9 @@ pub enum Code {
     DeadlineExceeded,
     /// What came from the node is no answer.
     BadAnswer,
-    /// The process of the agent cannot be connected to.
+    /// The process of the agent, or the model server, cannot be connected to.
     UpstreamUnreachable,
-    /// The connection to the process of the agent broke.
+    /// The connection to the process of the agent, or to the model server, broke.
     UpstreamConnectionLost,
     /// The key belongs to another request.
     IdempotencyKeyReused,
@@ -99,7 +103,7 @@ pub enum Code {
 
 impl Code {
     /// All codes but those of models.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
@@ -108,6 +112,8 @@ impl Code {
         Self::BodyTimeout,
         Self::AgentNotFound,
         Self::AgentUnavailable,
+        Self::ModelNotFound,
+        Self::ModelUnavailable,
         Self::NodesUnreachable,
         Self::NodeConnectionLost,
         Self::HopLimit,
@@ -154,6 +160,8 @@ impl Code {
             Self::BodyTimeout => "body_timeout",
             Self::AgentNotFound => "agent_not_found",
             Self::AgentUnavailable => "agent_unavailable",
+            Self::ModelNotFound => "model_not_found",
+            Self::ModelUnavailable => "model_unavailable",
             Self::NodesUnreachable => "nodes_unreachable",
             Self::NodeConnectionLost => "node_connection_lost",
             Self::HopLimit => "hop_limit",
@@ -197,6 +205,7 @@ impl Code {
             Self::BodyUnreadable | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound
             | Self::AgentNotFound
+            | Self::ModelNotFound
             | Self::NodeNotFound
             | Self::TraceNotFound
             | Self::ToolNotFound => StatusCode::NOT_FOUND,
@@ -220,6 +229,7 @@ impl Code {
             | Self::UpstreamConnectionLost
             | Self::Model(_) => StatusCode::BAD_GATEWAY,
             Self::AgentUnavailable
+            | Self::ModelUnavailable
             | Self::NodesUnreachable
             | Self::HopLimit
             | Self::NodeFull

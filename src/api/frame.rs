@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::error::{ApiError, Code};
+use super::models;
 use super::types::ErrorBody;
 use crate::telemetry::panics;
 
@@ -71,8 +72,7 @@ pub async fn render(request: Request, next: Next) -> Response {
         ApiError::new(Code::Internal, "Internal Server Error").into_response()
     });
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let body =
-        ErrorBody { detail: error.detail, code: error.code.name().to_owned(), request_id: id };
+    let body = ErrorBody::new(error.code, error.detail, id, models::is_route(&path));
     let mut rendered = (response.status(), axum::Json(body)).into_response();
     for (name, value) in response.headers() {
         rendered.headers_mut().insert(name, value.clone());

@@ -35,6 +35,8 @@ pub fn router(app: Arc<App>, extra: Router) -> Router {
         .route("/v1/agents/", get(agents::list))
         .route("/v1/models", get(models::list))
         .route("/v1/models/", get(models::list))
+        .route("/v1/chat/completions", post(models::chat))
+        .route("/v1/inference/{*path}", post(models::chat_here))
         .route("/v1/providers", get(agents::providers))
         .route("/v1/providers/", get(agents::providers))
         .route("/v1/agents/{name}", get(agents::document))

@@ -8,8 +8,11 @@ mod reload;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-pub use models::{ModelEntry, ModelList};
+use super::error::Code;
+
+pub use models::{ModelEntry, ModelFault, ModelList};
 pub use reload::{AgentChanges, ConfigProblem, ReloadAnswer, ReloadStatus};
 
 pub use crate::agent::types::{
@@ -22,11 +25,23 @@ pub use crate::doctor::report::{Check, Report as DoctorReport, Status as CheckSt
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// For people: a string, or for code `invalid_request` a list of problems.
-    pub detail: serde_json::Value,
+    pub detail: Value,
     /// For programs; the codes are listed in `docs/http-api.md`.
     pub code: String,
     /// Also in the header `x-request-id`, and in the log.
     pub request_id: String,
+    /// The same for clients of the OpenAI API; only on routes of models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ModelFault>,
+}
+
+impl ErrorBody {
+    /// The body of an error with this code; `of_model` on routes of models.
+    #[must_use]
+    pub fn new(code: Code, detail: Value, request_id: String, of_model: bool) -> Self {
+        let error = of_model.then(|| ModelFault::new(code, &detail));
+        Self { detail, code: code.name().to_owned(), request_id, error }
+    }
 }
 
 /// `GET /v1/health`.
@@ -81,7 +96,7 @@ pub struct ToolRequest {
     pub tool_name: String,
     /// Its arguments; none if missing.
     #[serde(default)]
-    pub arguments: Option<serde_json::Value>,
+    pub arguments: Option<Value>,
 }
 
 /// `GET /v1/traces/`.

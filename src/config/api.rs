@@ -28,7 +28,9 @@ pub struct Api {
     pub body_bytes_max: usize,
     /// Agent requests this node serves at once; 0, the default, means no limit.
     pub max_concurrent: u32,
-    /// Agent requests that may wait for a place, 0 to 65,536; default 1,024. Without effect where
+    /// Requests for models that this node serves at once; 0, the default, means no limit.
+    pub model_max_concurrent: u32,
+    /// Requests that may wait for a place, 0 to 65,536; default 1,024. Without effect where
     /// neither the node nor an agent has a limit.
     pub queue_max: u32,
     /// Longest wait for a place; default 30 s.
@@ -107,6 +109,7 @@ pub(super) fn read(values: &Values<'_>) -> Api {
         port: values.whole("spec.api.port"),
         body_bytes_max: values.whole("spec.api.body_bytes_max"),
         max_concurrent: values.whole("spec.api.max_concurrent"),
+        model_max_concurrent: values.whole("spec.api.model_max_concurrent"),
         queue_max: values.whole("spec.api.queue_max"),
         queue_timeout: values.seconds("spec.api.queue_timeout"),
         connect_timeout: values.seconds(CONNECT),

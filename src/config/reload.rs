@@ -99,6 +99,7 @@ const SETTINGS: &[Setting] = &[
     setting!("spec.api.port", Restart, api.port),
     setting!("spec.api.body_bytes_max", Reload, api.body_bytes_max),
     setting!("spec.api.max_concurrent", Reload, api.max_concurrent),
+    setting!("spec.api.model_max_concurrent", Reload, api.model_max_concurrent),
     setting!("spec.api.queue_max", Reload, api.queue_max),
     setting!("spec.api.queue_timeout", Reload, api.queue_timeout),
     setting!("spec.api.connect_timeout", Reload, api.connect_timeout),

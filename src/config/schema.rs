@@ -193,10 +193,18 @@ pub(super) const KEYS: &[Key] = &[
          its agent.",
     ),
     key(
+        "spec.api.model_max_concurrent",
+        Kind::Integer { min: 0, max: 1_000_000 },
+        Is("0"),
+        "Requests for models that this node serves at once; 0 for no limit: model servers queue by \
+         themselves. They take no place of `spec.api.max_concurrent`, so that a run never waits for \
+         a model that waits for the run.",
+    ),
+    key(
         "spec.api.queue_max",
         Kind::Integer { min: 0, max: 65_536 },
         Is("1024"),
-        "Agent requests that may wait for a place when no other node has one. More are answered \
+        "Requests for agents, and as many for models, that may wait for a place when no other node has one. More are answered \
          with 429. Without effect where there is no limit.",
     ),
     key(

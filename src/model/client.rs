@@ -5,12 +5,19 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect};
+use reqwest::{Client, ClientBuilder, Url, redirect};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a connection may take to be made, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Chats sent to the own server at once. With the connections on which they came they are fewer than it
+/// takes, so that there is room for each of both.
+const CHATS_MAX: usize = 4_096;
 
 /// How long an unused connection is kept; shorter than the 60 s after which many servers close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
@@ -50,6 +57,57 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .no_proxy()
+}
+
+/// How models are asked: those of model servers, and those of the mesh.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// For all of them; see [`http_client`].
+    pub client: Client,
+    /// Base URL of this node's own HTTP server, which finds the node that serves a model.
+    node: Url,
+    /// For chats that are sent there on behalf of a client.
+    places: Arc<Semaphore>,
+}
+
+impl Access {
+    /// Through a node whose HTTP server is bound there.
+    #[must_use]
+    pub fn new(client: Client, bound: SocketAddr) -> Self {
+        // One that listens everywhere is asked on the loopback.
+        let ip = match bound.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let node = format!("http://{}", SocketAddr::new(ip, bound.port()));
+        let node = Url::parse(&node).expect("an address makes a URL");
+        Self { client, node, places: Arc::new(Semaphore::new(CHATS_MAX)) }
+    }
+
+    /// A place for a chat that is sent to the own server; `None` when there is none.
+    #[must_use]
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Where the models of the mesh are listed.
+    #[must_use]
+    pub fn list_url(&self) -> Url {
+        self.below(&["v1", "models"])
+    }
+
+    /// Where chats with a model of the mesh are taken.
+    #[must_use]
+    pub fn chat_url(&self, model: &str) -> Url {
+        self.below(&["v1", "inference", model, "chat", "completions"])
+    }
+
+    fn below(&self, path: &[&str]) -> Url {
+        let mut url = self.node.clone();
+        url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
+        url
+    }
 }
 
 /// Why a call over HTTP failed.
@@ -103,7 +161,33 @@ pub fn causes(error: &reqwest::Error) -> Causes {
 
 #[cfg(test)]
 mod tests {
-    use super::builder;
+    use super::*;
+
+    #[test]
+    fn the_own_server_is_asked_where_it_listens_and_a_wildcard_on_the_loopback() {
+        let rows = [
+            ("0.0.0.0:8000", "http://127.0.0.1:8000/v1/models"),
+            ("[::]:8000", "http://[::1]:8000/v1/models"),
+            ("10.0.0.5:81", "http://10.0.0.5:81/v1/models"),
+            ("[fd00::1]:80", "http://[fd00::1]/v1/models"),
+        ];
+        let client = builder_for_tests();
+        for (bound, expected) in rows {
+            let access = Access::new(client.clone(), bound.parse().unwrap());
+            assert_eq!(access.list_url().as_str(), expected, "{bound}");
+        }
+        let access = Access::new(client, ([127, 0, 0, 1], 8000).into());
+        let chat = access.chat_url("meta-llama/Llama-3:8b ü?#");
+        assert_eq!(
+            chat.path(),
+            "/v1/inference/meta-llama%2FLlama-3:8b%20%C3%BC%3F%23/chat/completions"
+        );
+    }
+
+    fn builder_for_tests() -> Client {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        builder().tls_certs_only([]).build().unwrap()
+    }
 
     #[test]
     fn a_client_without_root_certificates_can_be_built() {

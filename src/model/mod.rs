@@ -13,7 +13,7 @@ pub mod openai;
 mod server;
 mod types;
 
-pub use client::{Cause, Causes, causes, http_client, http_client_with};
+pub use client::{Access, Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
 pub use server::{Key, Settings};
 pub use types::{

@@ -20,6 +20,7 @@ use crate::api::{self, Agents, App};
 use crate::config::Runtime;
 use crate::doctor::{Current, Doctor};
 use crate::inference::Served;
+use crate::model::Access;
 use crate::proxy::admission::Admission;
 use crate::proxy::{self, Live, Proxy};
 use crate::telemetry::logging::Log;
@@ -38,6 +39,7 @@ pub(super) struct Lasting {
     pub(super) metrics: Metrics,
     pub(super) records: Records,
     pub(super) admission: Admission,
+    pub(super) model_admission: Admission,
     pub(super) log: Log,
     pub(super) reloads: Reloads,
     pub(super) proxy: Later,
@@ -45,6 +47,8 @@ pub(super) struct Lasting {
     pub(super) bench: Arc<Bench>,
     /// The models that this node serves.
     pub(super) models: Served,
+    /// How models are asked.
+    pub(super) access: Access,
     pub(super) traces: Arc<Traces>,
     /// What the doctor looks at.
     pub(super) current: Arc<ArcSwap<Current>>,
@@ -66,10 +70,12 @@ impl Lasting {
             reloads: self.reloads.clone(),
             bench: Arc::clone(&self.bench),
             models: self.models.clone(),
+            access: self.access.clone(),
         };
         Live {
             node_name: config.mesh.node_name.clone(),
             agents,
+            models: self.models.clone(),
             router: api::router(Arc::new(app), self.routes(config)),
             settings: proxy::Settings::from(&config.api),
             access_log: config.api.access_log.then(|| self.log.access_log()),
@@ -89,7 +95,8 @@ impl Lasting {
 
     /// What the page of metrics is made of.
     fn sources(&self) -> Sources {
-        let (admission, proxy) = (self.admission.clone(), Arc::clone(&self.proxy));
+        let places = [self.admission.clone(), self.model_admission.clone()];
+        let proxy = Arc::clone(&self.proxy);
         Sources {
             metrics: self.metrics.clone(),
             records: self.records.clone(),
@@ -101,8 +108,8 @@ impl Lasting {
                 let proxy = proxy.get().and_then(Weak::upgrade);
                 let ejected = proxy.as_ref().map_or(0, |proxy| proxy.ejected());
                 Levels {
-                    running: admission.active(),
-                    queued: admission.queued(),
+                    running: places.iter().map(Admission::active).sum(),
+                    queued: places.iter().map(Admission::queued).sum(),
                     ejected: u32::try_from(ejected).unwrap_or(u32::MAX),
                     results: proxy.map_or([0; 2], |proxy| proxy.results_bounded()),
                 }

@@ -32,7 +32,7 @@ use crate::gossip::address::Address;
 use crate::gossip::identity::Identity;
 use crate::gossip::{self, Setup};
 use crate::inference::{Served, watch};
-use crate::model;
+use crate::model::{self, Access};
 use crate::proxy::admission::Admission;
 use crate::proxy::idempotency::{Bounds, Results};
 use crate::proxy::{self, Proxy};
@@ -334,6 +334,8 @@ fn build_proxy(
         models: local.models.clone(),
         traces: Arc::clone(&local.traces),
         admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
+        model_admission: Admission::new(config.api.model_max_concurrent, config.api.queue_max),
+        access: Access::new(local.client.clone(), local.http),
         log: log.clone(),
         reloads,
         proxy: Arc::clone(later),
@@ -343,6 +345,7 @@ fn build_proxy(
         directory: joined.directory.clone(),
         local_load: local.load,
         admission: lasting.admission.clone(),
+        model_admission: lasting.model_admission.clone(),
         results: local.results,
         live: lasting.live(config, &agents),
         metrics: lasting.metrics.clone(),

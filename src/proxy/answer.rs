@@ -18,7 +18,7 @@ use super::link::Link;
 use super::live::Live;
 use super::refusal::{Around, CORS, Refusal};
 use super::relay::{End, Relay};
-use super::request::Class;
+use super::request::{Class, Request};
 use super::tally::HowEnded;
 use super::{keyed, tunnel};
 use crate::api::Code;
@@ -82,8 +82,8 @@ impl Dispatch<'_> {
                     End::Total => self.proxy.metrics.timed_out(Deadline::Total),
                     End::Whole | End::Gone | End::Broken | End::Cut => {}
                 }
-                let refusal = broken_off(&self.request.agent, end);
-                let event = refusal.event(&self.request.id);
+                let refusal = broken_off(self.request, end);
+                let event = refusal.event(&self.request.id, self.request.class == Class::Model);
                 if is_stream && relay.last_words(&event).await {
                     return (After::Close, false);
                 }
@@ -127,7 +127,8 @@ impl Dispatch<'_> {
             if !head.headers.has(Known::AccessControlAllowOrigin) {
                 add.extend(CORS);
             }
-            if from.is_none() && matches!(request.class, Class::Run | Class::Socket) {
+            if from.is_none() && matches!(request.class, Class::Run | Class::Socket | Class::Model)
+            {
                 load = BytesMut::new();
                 add.push(self.load_header(&mut load));
             }
@@ -188,7 +189,13 @@ impl Dispatch<'_> {
         if let Some(refused) = refusal.refused.filter(|_| request.is_from_node()) {
             add.push((headers::REFUSED, refused.as_bytes()));
         }
-        let around = Around { request_id: &request.id, persist, to: request.to(), add: &add };
+        let around = Around {
+            request_id: &request.id,
+            persist,
+            to: request.to(),
+            add: &add,
+            of_model: request.class == Class::Model,
+        };
         refusal.write(&mut self.lane.reply, &around);
         self.said(refusal.code.status().as_u16());
         if persist == Persist::Close { After::Close } else { After::Next }
@@ -225,7 +232,7 @@ fn is_event_stream(kind: &[u8]) -> bool {
 }
 
 /// What is said of an answer that had begun.
-fn broken_off(agent: &str, end: End) -> Refusal {
+fn broken_off(request: &Request, end: End) -> Refusal {
     let (code, what) = match end {
         End::Idle => (Code::DeadlineExceeded, "nothing more of the answer came in time"),
         End::Total => (Code::DeadlineExceeded, "the answer was not complete by its deadline"),
@@ -235,5 +242,5 @@ fn broken_off(agent: &str, end: End) -> Refusal {
             "the connection to the node broke in the middle of its answer",
         ),
     };
-    Refusal::new(code, format!("Agent '{agent}': {what}"))
+    Refusal::new(code, format!("{}{what}", request.subject()))
 }

@@ -149,7 +149,13 @@ fn refuse(lane: &mut Lane, bad: BadHead, request_id: &str) {
         505 => Code::VersionNotSupported,
         _ => Code::BadRequest,
     };
-    let around = Around { request_id, persist: Persist::Close, to: ToRequest::Other, add: &[] };
+    let around = Around {
+        request_id,
+        persist: Persist::Close,
+        to: ToRequest::Other,
+        add: &[],
+        of_model: false,
+    };
     Refusal::new(code, bad.to_string()).write(&mut lane.reply, &around);
 }
 

@@ -105,7 +105,7 @@ impl<'a> Dispatch<'a> {
     ) -> Self {
         let bytes_max = match request.class {
             Class::Own => usize::MAX,
-            Class::Run | Class::Socket | Class::Document | Class::Trace => {
+            Class::Run | Class::Socket | Class::Document | Class::Trace | Class::Model => {
                 live.settings.body_bytes_max
             }
         };
@@ -177,7 +177,11 @@ impl<'a> Dispatch<'a> {
         if request.class == Class::Document && self.live.agents.has_document(&request.agent) {
             return self.own().await;
         }
-        let offer = self.live.agents.offer(&request.agent);
+        let offer = if request.class == Class::Model {
+            self.live.models.offer(&request.agent)
+        } else {
+            self.live.agents.offer(&request.agent)
+        };
         if offer.as_ref().is_some_and(|offer| offer.is_idempotent) {
             self.repeat = Repeat::Safe;
         }
@@ -196,10 +200,8 @@ impl<'a> Dispatch<'a> {
             return self.as_gateway(offer).await;
         }
         let Some(offer) = offer else {
-            let detail = format!(
-                "Agent '{}': this node has left the mesh and does not serve the agent",
-                request.agent
-            );
+            let (whose, task) = (request.subject(), request.task());
+            let detail = format!("{whose}this node has left the mesh and does not {task}");
             return self.refuse(&Refusal::new(Code::MeshLeft, detail));
         };
         self.here_or_wait(&offer).await
@@ -207,17 +209,15 @@ impl<'a> Dispatch<'a> {
 
     /// The request came from another node: it is served here or refused.
     async fn as_worker(&mut self, offer: Option<Offer>) -> After {
-        let agent = &self.request.agent;
+        let (whose, task) = (self.request.subject(), self.request.task());
         let Some(offer) = offer else {
-            let detail = format!(
-                "Agent '{agent}': the request came from another node and this node does not run \
-                 the agent"
-            );
+            let detail =
+                format!("{whose}the request came from another node and this node does not {task}");
             self.proxy.metrics.refused(Side::Sent, Refused::Absent);
             return self.refuse(&Refusal::bounced(Code::HopLimit, "absent", detail));
         };
         if self.proxy.local_load.is_draining() {
-            let detail = format!("Agent '{agent}': this node is stopping; nothing has run");
+            let detail = format!("{whose}this node is stopping; nothing has run");
             self.proxy.metrics.refused(Side::Sent, Refused::Draining);
             return self.refuse(&Refusal::bounced(Code::Draining, "draining", detail));
         }
@@ -229,7 +229,7 @@ impl<'a> Dispatch<'a> {
                 self.refuse(&refusal)
             }
             Err(NotHere::Full(full)) => {
-                let detail = format!("Agent '{}': {full}; nothing has run", self.request.agent);
+                let detail = format!("{whose}{full}; nothing has run");
                 self.proxy.metrics.refused(Side::Sent, Refused::Full);
                 self.refuse(&Refusal::bounced(Code::NodeFull, "full", detail))
             }
@@ -312,7 +312,11 @@ impl<'a> Dispatch<'a> {
         let load = &self.proxy.local_load;
         let here = offer.map_or(Here::DoesNotServe, |_| Here::Serves {
             active: load.active(),
-            limit: self.live.settings.max_concurrent,
+            limit: if self.request.class == Class::Model {
+                self.live.settings.model_max_concurrent
+            } else {
+                self.live.settings.max_concurrent
+            },
         });
         let question = Question {
             agent: &self.request.agent,

@@ -99,9 +99,9 @@ impl Dispatch<'_> {
             NotAdmitted::TimedOut if is_over => self.too_late(Fault::Total),
             NotAdmitted::TimedOut => {
                 self.proxy.metrics.timed_out(Deadline::Queue);
-                not_admitted(&self.request.agent, why)
+                self.not_admitted(why)
             }
-            NotAdmitted::QueueFull => not_admitted(&self.request.agent, why),
+            NotAdmitted::QueueFull => self.not_admitted(why),
         };
         self.refuse(&refusal)
     }
@@ -112,14 +112,16 @@ impl Dispatch<'_> {
         when_full: WhenFull,
     ) -> Result<Permit, NoPlace> {
         let proxy = self.proxy;
+        let is_model = self.request.class == Class::Model;
+        let admission = if is_model { &proxy.model_admission } else { &proxy.admission };
         let agent = AgentLimit { name: &self.request.agent, max_concurrent: offer.max_concurrent };
         if when_full == WhenFull::GoOn {
-            return proxy.admission.try_enter(agent).map_err(NoPlace::Full);
+            return admission.try_enter(agent).map_err(NoPlace::Full);
         }
         let began = Instant::now();
         let until = began + self.live.settings.queue_timeout;
         let until = self.request.total.map_or(until, |total| total.min(until));
-        let entering = proxy.admission.enter_queued(agent, until);
+        let entering = admission.enter_queued(agent, until);
         let done = self.upload.end();
         let entered = unless_gone(&mut self.lane.client, done, entering).await;
         let waited = began.elapsed();
@@ -160,6 +162,15 @@ impl Dispatch<'_> {
                 Err(fault) => return self.failed_here(fault),
             },
         };
+        if self.request.class == Class::Model
+            && head.headers.has(Known::Refused)
+            && self.upload.is_whole()
+        {
+            // Whoever called says it, if no other node can be asked.
+            self.is_down = Some(self.model_server_is_down());
+            self.lane.down.clear();
+            return After::Gone;
+        }
         self.tally.answered = Some(Instant::now());
         let (after, is_reusable) = self.pass(&mut link, &head, None, recorder).await;
         if is_reusable {
@@ -252,13 +263,26 @@ impl Dispatch<'_> {
             body_idle: self.live.settings.body_idle_timeout,
             first_byte: match request.class {
                 Class::Own => None,
-                Class::Run | Class::Socket | Class::Document | Class::Trace => {
+                Class::Run | Class::Socket | Class::Document | Class::Trace | Class::Model => {
                     self.live.settings.first_byte_timeout
                 }
             },
             total: request.total,
         };
         attempt.head(std::future::pending()).await
+    }
+
+    /// The routes could not reach the model server, which has seen nothing.
+    fn model_server_is_down(&self) -> Refusal {
+        let detail = format!(
+            "{}its model server cannot be reached; nothing has run",
+            self.request.subject()
+        );
+        if self.request.hops > 0 {
+            Refusal::bounced(Code::UpstreamUnreachable, "absent", detail)
+        } else {
+            Refusal::new(Code::UpstreamUnreachable, detail)
+        }
     }
 
     fn failed_here(&mut self, fault: Fault) -> After {
@@ -276,6 +300,14 @@ impl Dispatch<'_> {
             }
         };
         self.refuse(&refusal)
+    }
+
+    fn not_admitted(&self, why: NotAdmitted) -> Refusal {
+        let code = match why {
+            NotAdmitted::QueueFull => Code::QueueFull,
+            NotAdmitted::TimedOut => Code::QueueTimeout,
+        };
+        Refusal::new(code, format!("{}{why}; nothing has run", self.request.subject()))
     }
 
     fn failed_upstream(&mut self, fault: Fault) -> After {
@@ -307,16 +339,5 @@ impl Dispatch<'_> {
         };
         tracing::debug!(agent, ?fault, "no answer from the process of the agent");
         self.refuse(&refusal)
-    }
-}
-
-fn not_admitted(agent: &str, why: NotAdmitted) -> Refusal {
-    match why {
-        NotAdmitted::QueueFull => {
-            Refusal::new(Code::QueueFull, format!("Agent '{agent}': {why}; nothing has run"))
-        }
-        NotAdmitted::TimedOut => {
-            Refusal::new(Code::QueueTimeout, format!("Agent '{agent}': {why}; nothing has run"))
-        }
     }
 }

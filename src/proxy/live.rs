@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::settings::Settings;
 use crate::api::Agents;
+use crate::inference::Served;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::otlp::Tracer;
 
@@ -18,7 +19,9 @@ pub struct Live {
     pub node_name: String,
     /// The agents of this node.
     pub agents: Arc<dyn Agents>,
-    /// The routes of this node, which serve the same agents.
+    /// The models of this node.
+    pub models: Served,
+    /// The routes of this node, which serve the same agents and models.
     pub router: axum::Router,
     /// Deadlines and limits.
     pub settings: Settings,

@@ -22,7 +22,7 @@
 //! With several threads a connection may be served by any of them. All count in the same cells, write
 //! to the same log and ask the same core; `docs/routing-bench.md` says what that costs.
 //!
-//! Refuses to know a route beyond those of agents, to read bodies, and to choose by itself:
+//! Refuses to know a route beyond those of agents and models, to read bodies, and to choose by itself:
 //! [`crate::routing`] does.
 
 pub mod admission;
@@ -85,6 +85,8 @@ pub struct Setup {
     pub local_load: LocalLoad,
     /// Places for requests on this node.
     pub admission: Admission,
+    /// Places for requests for models: a run must not keep the model from its place that it waits for.
+    pub model_admission: Admission,
     /// Answers to requests with a key.
     pub results: Results,
     /// What can be replaced later.
@@ -113,6 +115,7 @@ pub struct Proxy {
     /// Changes when everything is to be cut.
     cut: watch::Sender<()>,
     admission: Admission,
+    model_admission: Admission,
     results: Results,
     live: ArcSwap<Live>,
     pool: Pool,
@@ -153,6 +156,7 @@ impl Proxy {
             in_flight: AtomicUsize::new(0),
             cut: watch::Sender::new(()),
             admission: setup.admission,
+            model_admission: setup.model_admission,
             results: setup.results,
             live: ArcSwap::from_pointee(setup.live),
             pool: Pool::new(setup.metrics.clone()),
@@ -170,9 +174,10 @@ impl Proxy {
 
     /// Replaces it. Requests under way keep what they began with; only the limits hold for all.
     pub fn replace(&self, live: Live) {
-        let Settings { max_concurrent, queue_max, .. } = live.settings;
+        let Settings { max_concurrent, model_max_concurrent, queue_max, .. } = live.settings;
         self.live.store(Arc::new(live));
         self.admission.set_limits(max_concurrent, queue_max);
+        self.model_admission.set_limits(model_max_concurrent, queue_max);
         self.local_load.set_limit(max_concurrent);
     }
 

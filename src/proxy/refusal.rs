@@ -6,8 +6,10 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::http1::{OwnResponse, Persist, ToRequest, write_own_response};
-use crate::api::Code;
+use super::request::{Class, Request};
 use crate::api::types::ErrorBody;
+use crate::api::{Code, models};
+use crate::directory::Snapshot;
 use crate::routing::{Nobody, headers};
 
 /// Seconds after which a client may try again that found everything full.
@@ -36,6 +38,8 @@ pub(super) struct Around<'a> {
     pub(super) persist: Persist,
     pub(super) to: ToRequest,
     pub(super) add: &'a [(&'a str, &'a [u8])],
+    /// It is said to a client of a model, which looks for `error` in it.
+    pub(super) of_model: bool,
 }
 
 impl Refusal {
@@ -48,41 +52,55 @@ impl Refusal {
         Self { code, detail: detail.into(), refused: Some(why) }
     }
 
-    /// No node is there for the agent, or none is left.
-    pub(super) fn nobody(agent: &str, nobody: Nobody, tried: usize, was_sent: bool) -> Self {
+    /// No node is there for the request, or none is left.
+    pub(super) fn nobody(
+        request: &Request,
+        nobody: Nobody,
+        (tried, was_sent): (usize, bool),
+        mesh: &Snapshot,
+    ) -> Self {
+        let whose = request.subject();
+        let is_model = request.class == Class::Model;
         match nobody {
+            Nobody::UnknownAgent if is_model => {
+                Self::new(Code::ModelNotFound, models::not_found(request.model(), mesh))
+            }
             Nobody::UnknownAgent => {
-                Self::new(Code::AgentNotFound, format!("Agent '{agent}' not found"))
+                Self::new(Code::AgentNotFound, format!("Agent '{}' not found", request.agent))
             }
-            Nobody::NoAliveNode => {
-                Self::new(Code::AgentUnavailable, format!("Agent '{agent}': {nobody}"))
+            Nobody::NoAliveNode if is_model => {
+                let what = "all nodes that serve the model are dead or have left";
+                Self::new(Code::ModelUnavailable, format!("{whose}{what}"))
             }
-            Nobody::AllTried if was_sent => Self::interrupted(agent, tried),
-            Nobody::AllTried => Self::unreachable(agent, tried),
+            Nobody::NoAliveNode => Self::new(Code::AgentUnavailable, format!("{whose}{nobody}")),
+            Nobody::AllTried if was_sent => Self::interrupted(request, tried),
+            Nobody::AllTried => Self::unreachable(request, tried),
         }
     }
 
     /// None of the nodes could be reached.
-    pub(super) fn unreachable(agent: &str, tried: usize) -> Self {
+    pub(super) fn unreachable(request: &Request, tried: usize) -> Self {
         let detail = format!(
-            "Agent '{agent}': no node that runs the agent could be reached ({tried} tried); nothing \
-             has run"
+            "{}no node that could {} could be reached ({tried} tried); nothing has run",
+            request.subject(),
+            request.task()
         );
         Self::new(Code::NodesUnreachable, detail)
     }
 
     /// The request was sent and there is no answer.
-    pub(super) fn interrupted(agent: &str, tried: usize) -> Self {
+    pub(super) fn interrupted(request: &Request, tried: usize) -> Self {
         let detail = format!(
-            "Agent '{agent}': the connection to the node broke before it answered ({tried} tried); \
-             it may have run"
+            "{}the connection to the node broke before it answered ({tried} tried){}",
+            request.subject(),
+            request.may_have_run()
         );
         Self::new(Code::NodeConnectionLost, detail)
     }
 
     /// Writes the answer.
     pub(super) fn write(&self, out: &mut BytesMut, around: &Around<'_>) {
-        let body = self.body(around.request_id);
+        let body = self.body(around.request_id, around.of_model);
         let mut lines: SmallVec<[(&str, &[u8]); 10]> = SmallVec::new();
         lines.push(("content-type", b"application/json"));
         lines.push((headers::REQUEST_ID, around.request_id.as_bytes()));
@@ -102,20 +120,17 @@ impl Refusal {
     }
 
     /// The last event of a stream that broke off.
-    pub(super) fn event(&self, request_id: &str) -> Vec<u8> {
+    pub(super) fn event(&self, request_id: &str, of_model: bool) -> Vec<u8> {
         // The empty line ends an event that was cut.
         let mut event = b"\n\nevent: error\ndata: ".to_vec();
-        event.extend_from_slice(&self.body(request_id));
+        event.extend_from_slice(&self.body(request_id, of_model));
         event.extend_from_slice(b"\n\n");
         event
     }
 
-    fn body(&self, request_id: &str) -> Vec<u8> {
-        let body = ErrorBody {
-            detail: Value::String(self.detail.clone()),
-            code: self.code.name().to_owned(),
-            request_id: request_id.to_owned(),
-        };
+    fn body(&self, request_id: &str, of_model: bool) -> Vec<u8> {
+        let detail = Value::String(self.detail.clone());
+        let body = ErrorBody::new(self.code, detail, request_id.to_owned(), of_model);
         serde_json::to_vec(&body).expect("texts are JSON")
     }
 }

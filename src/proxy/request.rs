@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::http1::{Framing, Known, Method, RequestHead, ToRequest};
 use super::settings::{REPLAY_BYTES_MAX, Settings, after};
 use super::timer::earlier;
+use crate::directory::models;
 use crate::routing::Repeat;
 
 /// A longer id of a client is replaced: it ends up in each log line.
@@ -35,6 +36,8 @@ pub(super) enum Class {
     Document,
     /// The trace of a run: asked of the node that keeps it.
     Trace,
+    /// A chat with a model: counted, limited, forwarded.
+    Model,
     /// Anything else, which this node answers itself.
     Own,
 }
@@ -44,7 +47,7 @@ pub(super) enum Class {
 pub(super) struct Request {
     pub(super) head: RequestHead,
     pub(super) class: Class,
-    /// The agent it is for, or the id of the trace; empty for [`Class::Own`].
+    /// The agent it is for, the entry of the model, or the id of the trace; empty for [`Class::Own`].
     pub(super) agent: String,
     pub(super) id: String,
     /// The id is not the client's.
@@ -71,7 +74,7 @@ impl Request {
     /// read whether the agent does well or not.
     pub(super) fn working_agent(&self) -> &str {
         match self.class {
-            Class::Run | Class::Socket => &self.agent,
+            Class::Run | Class::Socket | Class::Model => &self.agent,
             Class::Document | Class::Trace | Class::Own => "",
         }
     }
@@ -81,14 +84,30 @@ impl Request {
         match self.class {
             Class::Run | Class::Socket | Class::Document => format!("Agent '{}': ", self.agent),
             Class::Trace => format!("Trace '{}': ", self.agent),
+            Class::Model => format!("Model '{}': ", self.model()),
             Class::Own => String::new(),
+        }
+    }
+
+    /// The model it is for; empty for every class but [`Class::Model`].
+    pub(super) fn model(&self) -> &str {
+        models::of_entry(&self.agent).unwrap_or_default()
+    }
+
+    /// What a node has to do to answer it, for people.
+    pub(super) const fn task(&self) -> &'static str {
+        match self.class {
+            Class::Model => "serve the model",
+            Class::Run | Class::Socket | Class::Document | Class::Trace | Class::Own => {
+                "run the agent"
+            }
         }
     }
 
     /// What may have come of it when there is no answer, for people.
     pub(super) const fn may_have_run(&self) -> &'static str {
         match self.class {
-            Class::Document | Class::Trace => "",
+            Class::Document | Class::Trace | Class::Model => "",
             Class::Run | Class::Socket | Class::Own => "; it may have run",
         }
     }
@@ -110,8 +129,10 @@ impl Request {
             .value(Known::Hop, input)
             .map_or(0, |hops| number(hops).map_or(1, |hops| u32::try_from(hops).unwrap_or(1)));
         let origin = headers.value(Known::Origin, input).and_then(|id| text(id)?.parse().ok());
-        let is_repeatable =
-            matches!(head.method, Method::Get | Method::Head) || headers.has(Known::IdempotencyKey);
+        // A model that is asked twice has changed nothing.
+        let is_repeatable = matches!(head.method, Method::Get | Method::Head)
+            || class == Class::Model
+            || headers.has(Known::IdempotencyKey);
         let is_long = match head.framing {
             Framing::Length(bytes) => bytes > REPLAY_BYTES_MAX as u64,
             Framing::Chunked => true,
@@ -177,8 +198,8 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// `/v1/agents/{name}`, `/v1/agents/{name}/run`, `/v1/ws/agent/{name}` and `/v1/traces/{id}`;
-/// everything else is this node's own. A name that no agent can have is, too: its handler says so.
+/// `/v1/agents/{name}`, `/v1/agents/{name}/run`, `/v1/ws/agent/{name}`, `/v1/traces/{id}` and
+/// `/v1/inference/{model}/chat/completions`; everything else is this node's own. A name that no agent can have is, too: its handler says so.
 fn classify(method: Method, path: &[u8]) -> (Class, String) {
     let own = (Class::Own, String::new());
     let (class, name) = if let Some(rest) = path.strip_prefix(b"/v1/agents/") {
@@ -193,6 +214,8 @@ fn classify(method: Method, path: &[u8]) -> (Class, String) {
         (method, path.strip_prefix(b"/v1/traces/"))
     {
         (Class::Trace, id.strip_suffix(b"/").unwrap_or(id))
+    } else if let (Method::Post, Some(rest)) = (method, path.strip_prefix(b"/v1/inference/")) {
+        return model(rest).map_or(own, |entry| (Class::Model, entry));
     } else {
         return own;
     };
@@ -200,9 +223,19 @@ fn classify(method: Method, path: &[u8]) -> (Class, String) {
         return own;
     }
     match decode(name) {
-        Some(name) if name.len() <= AGENT_NAME_BYTES_MAX => (class, name),
+        // The entry of a model is no agent.
+        Some(name) if name.len() <= AGENT_NAME_BYTES_MAX && models::of_entry(&name).is_none() => {
+            (class, name)
+        }
         Some(_) | None => own,
     }
+}
+
+/// The entry of the model in `{model}/chat/completions`; its name may hold slashes.
+fn model(rest: &[u8]) -> Option<String> {
+    let name = decode(rest.strip_suffix(b"/chat/completions")?)?;
+    let name = models::name(&name);
+    models::is_name(name).then(|| models::entry(name))
 }
 
 /// A path segment as text; `None` when it is none.
@@ -264,7 +297,7 @@ mod tests {
     fn paths_are_told_apart() {
         use Method::{Get, Head, Options, Post};
         let long = format!("/v1/agents/{}", "x".repeat(AGENT_NAME_BYTES_MAX + 1));
-        let rows: [(Method, &str, Class, &str); 20] = [
+        let rows: [(Method, &str, Class, &str); 28] = [
             (Post, "/v1/agents/a/run", Class::Run, "a"),
             (Post, "/v1/agents/a%20b/run", Class::Run, "a b"),
             (Get, "/v1/agents/a", Class::Document, "a"),
@@ -272,6 +305,14 @@ mod tests {
             (Get, "/v1/ws/agent/a", Class::Socket, "a"),
             (Get, "/v1/traces/0a", Class::Trace, "0a"),
             (Head, "/v1/traces/0a/", Class::Trace, "0a"),
+            (Post, "/v1/inference/m:8b/chat/completions", Class::Model, "model:m:8b"),
+            (Post, "/v1/inference/a%2Fb/chat/completions", Class::Model, "model:a/b"),
+            (Post, "/v1/inference/a/b:latest/chat/completions", Class::Model, "model:a/b"),
+            (Post, "/v1/agents/model:m/run", Class::Own, ""),
+            (Get, "/v1/agents/model%3Am", Class::Own, ""),
+            (Post, "/v1/inference//chat/completions", Class::Own, ""),
+            (Post, "/v1/inference/m/completions", Class::Own, ""),
+            (Get, "/v1/inference/m/chat/completions", Class::Own, ""),
             (Get, "/v1/traces/", Class::Own, ""),
             (Post, "/v1/traces/0a", Class::Own, ""),
             (Get, "/v1/agents/run", Class::Document, "run"),

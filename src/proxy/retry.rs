@@ -24,14 +24,17 @@ impl Dispatch<'_> {
         } else {
             self.tried.push(target.id);
         }
-        let agent = &self.request.agent;
         let (code, kind, what) = match why {
             b"full" => (Code::NodeFull, Refused::Full, "is full"),
             b"draining" => (Code::Draining, Refused::Draining, "is stopping"),
+            _ if self.request.class == Class::Model => {
+                (Code::HopLimit, Refused::Absent, "does not serve the model")
+            }
             _ => (Code::HopLimit, Refused::Absent, "does not run the agent"),
         };
         self.proxy.metrics.refused(Side::Met, kind);
-        let detail = format!("Agent '{agent}': node {} {what}; nothing has run", target.name);
+        let whose = self.request.subject();
+        let detail = format!("{whose}node {} {what}; nothing has run", target.name);
         let refusal = Refusal::new(code, detail);
         if !self.upload.is_whole() {
             return Attempted::Refuse(refusal);
@@ -133,7 +136,8 @@ impl Dispatch<'_> {
         match &self.last_refusal {
             Some(refusal) if self.failed == 0 => refusal.clone(),
             Some(_) | None => {
-                Refusal::nobody(&self.request.agent, nobody, self.failed, self.was_sent)
+                let mesh = self.proxy.directory.snapshot();
+                Refusal::nobody(self.request, nobody, (self.failed, self.was_sent), &mesh)
             }
         }
     }

@@ -63,6 +63,8 @@ pub struct Settings {
     pub body_idle_timeout: Duration,
     /// Requests for agents that this node serves at once; 0 for no limit.
     pub max_concurrent: u32,
+    /// Requests for models that this node serves at once; 0 for no limit.
+    pub model_max_concurrent: u32,
     /// Requests that may wait for a place.
     pub queue_max: u32,
     /// Wait for a place when this node is full.
@@ -79,6 +81,7 @@ impl From<&config::Api> for Settings {
             total_timeout: api.total_timeout,
             body_idle_timeout: BODY_IDLE_MAX,
             max_concurrent: api.max_concurrent,
+            model_max_concurrent: api.model_max_concurrent,
             queue_max: api.queue_max,
             queue_timeout: api.queue_timeout,
         }

@@ -41,6 +41,10 @@ struct Route {
 
 const RUN: Route = Route { path: "/v1/agents/{name}/run", name: "POST /v1/agents/{name}/run" };
 const SOCKET: Route = Route { path: "/v1/ws/agent/{name}", name: "GET /v1/ws/agent/{name}" };
+const CHAT: Route = Route {
+    path: "/v1/inference/{model}/chat/completions",
+    name: "POST /v1/inference/{model}/chat/completions",
+};
 
 impl Spans {
     /// Begins the span of a request whose head has come. `None` when nothing is to be done: traces
@@ -50,6 +54,7 @@ impl Spans {
         let route = match request.class {
             Class::Run => &RUN,
             Class::Socket => &SOCKET,
+            Class::Model => &CHAT,
             Class::Document | Class::Trace | Class::Own => return None,
         };
         let headers = &request.head.headers;
@@ -66,7 +71,11 @@ impl Spans {
             if let Some(Ok(host)) = headers.value(Known::Host, input).map(std::str::from_utf8) {
                 set_server(&mut span, host);
             }
-            span.set_text("astromesh.agent", &request.agent);
+            if request.class == Class::Model {
+                span.set_text("gen_ai.request.model", request.model());
+            } else {
+                span.set_text("astromesh.agent", &request.agent);
+            }
             span.set_text("astromesh.request.id", &request.id);
             span
         });

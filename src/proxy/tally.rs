@@ -130,6 +130,7 @@ const fn route_class(class: Class) -> RouteClass {
         Class::Run => RouteClass::Run,
         Class::Socket => RouteClass::WebSocket,
         Class::Document => RouteClass::Document,
+        Class::Model => RouteClass::Model,
         Class::Trace | Class::Own => RouteClass::Api,
     }
 }

@@ -152,6 +152,7 @@ impl Core {
         let Self { random, table, index, peers, .. } = self;
         let agent = index.get(question.agent);
         let is_known = agent.is_some();
+        let peers = peers.round(question.agent);
         let (candidates, way) = if peers.slots.is_empty() {
             match agent {
                 Some(agent) => {

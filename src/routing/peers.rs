@@ -1,6 +1,6 @@
 //! The round of the static peers of a node without a mesh.
 //!
-//! Peers tell neither which agents they have nor how busy they are, so each gets its turn. Owns
+//! Peers tell neither which agents and models they have nor how busy they are, so each gets its turn. Owns
 //! whose turn it is; their health and their refusals are kept like those of nodes.
 
 use astromesh_wire::{NodeId, Service, State};
@@ -8,27 +8,49 @@ use astromesh_wire::{NodeId, Service, State};
 use super::choose::{Best, Choice, Field};
 use super::table::{Mark, Slot, Table, Tier};
 use super::target::{StaticPeer, Target};
+use crate::directory::models;
 
-/// The peers that run agents.
+/// The peers that run agents, and those that serve models.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// In the order given by the operator.
-    pub(super) slots: Vec<Slot>,
-    pub(super) next: usize,
+    agents: Round,
+    models: Round,
     /// Peers that were given an id.
     numbered: u32,
 }
 
+/// Peers that get their turns.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// In the order given by the operator.
+    pub(super) slots: Vec<Slot>,
+    pub(super) next: usize,
+}
+
 impl Peers {
+    /// Those that may serve this agent, or the model that it is the entry of.
+    pub(super) fn round(&mut self, agent: &str) -> &mut Round {
+        if models::of_entry(agent).is_some() { &mut self.models } else { &mut self.agents }
+    }
+
     /// Replaces them all. A peer with the URL of one that was there before keeps its entry.
     pub(super) fn replace(&mut self, table: &mut Table, peers: &[StaticPeer]) {
-        let before = std::mem::take(&mut self.slots);
-        for peer in peers.iter().filter(|peer| peer.services.contains(&Service::Agents)) {
+        let mut before = std::mem::take(&mut self.agents.slots);
+        before.append(&mut self.models.slots);
+        before.sort_unstable();
+        before.dedup();
+        let mut after: Vec<Slot> = Vec::new();
+        let serves = |peer: &StaticPeer, service| peer.services.contains(&service);
+        for peer in peers {
+            let (agents, models) =
+                (serves(peer, Service::Agents), serves(peer, Service::Inference));
+            if !agents && !models {
+                continue;
+            }
             let place = Target::of_peer(NOBODY, peer);
             let is_same = |slot: &&Slot| {
                 let target = table.node(**slot).target();
-                !self.slots.contains(slot)
-                    && target.is_some_and(|target| target.is_same_place(&place))
+                !after.contains(slot) && target.is_some_and(|target| target.is_same_place(&place))
             };
             let slot = match before.iter().find(is_same) {
                 Some(slot) => *slot,
@@ -36,9 +58,15 @@ impl Peers {
             };
             let id = table.node(slot).id();
             table.place(slot, Target { id, ..place }, State::Alive);
-            self.slots.push(slot);
+            after.push(slot);
+            if agents {
+                self.agents.slots.push(slot);
+            }
+            if models {
+                self.models.slots.push(slot);
+            }
         }
-        for slot in before.into_iter().filter(|slot| !self.slots.contains(slot)) {
+        for slot in before.into_iter().filter(|slot| !after.contains(slot)) {
             table.dismiss(table.node(slot).id());
         }
     }
@@ -55,7 +83,7 @@ impl Peers {
 const NOBODY: NodeId = NodeId::from_bytes([0; 16]);
 
 /// The next peer that is well; when none is, the next of the least bad. This node itself comes
-/// first when it serves: of all of them it alone is known to have the agent.
+/// first when it serves: of all of them it alone is known to have the agent, or the model.
 pub(super) fn take_turn(field: &Field<'_>, next: &mut usize) -> Option<Best> {
     if field.local.load().is_some() && field.local.mark == Mark::Unmet {
         return Some(Best { choice: Choice::Local, tier: Tier::Alive, compared: 1 });

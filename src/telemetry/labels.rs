@@ -55,6 +55,8 @@ labels! {
         Document = "document",
         /// `/v1/ws/agent/{name}`.
         WebSocket = "websocket",
+        /// `POST /v1/inference/{model}/chat/completions`.
+        Model = "model",
         /// Any other route.
         Api = "api",
         /// The head of the request could not be read.

@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod membership;
+mod model_server;
 mod models;
 mod observe;
 mod partition;

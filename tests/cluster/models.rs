@@ -1,62 +1,13 @@
 //! Models of inference nodes: announced, listed, withdrawn and back.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-use crate::harness::{Node, Spec, free_port, until, until_whole};
-
-/// A model server that has these models.
-pub(crate) struct ModelServer {
-    pub(crate) address: SocketAddr,
-    models: Arc<Mutex<Vec<String>>>,
-    serving: JoinHandle<()>,
-}
-
-impl ModelServer {
-    pub(crate) async fn start(models: &[&str]) -> Self {
-        Self::start_at(([127, 0, 0, 1], 0).into(), models).await
-    }
-
-    async fn start_at(address: SocketAddr, models: &[&str]) -> Self {
-        let models: Vec<String> = models.iter().map(ToString::to_string).collect();
-        let models = Arc::new(Mutex::new(models));
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new()
-            .route("/api/tags", get(tags))
-            .route("/v1/models", get(list))
-            .with_state(Arc::clone(&models));
-        let serving = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        Self { address, models, serving }
-    }
-}
-
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-type Models = State<Arc<Mutex<Vec<String>>>>;
-
-async fn tags(State(models): Models) -> axum::Json<Value> {
-    let row = |name: &String| json!({"name": name, "size": 1});
-    axum::Json(json!({"models": models.lock().unwrap().iter().map(row).collect::<Vec<_>>()}))
-}
-
-async fn list(State(models): Models) -> axum::Json<Value> {
-    let row = |name: &String| json!({"id": name, "object": "model"});
-    axum::Json(
-        json!({"object": "list", "data": models.lock().unwrap().iter().map(row).collect::<Vec<_>>()}),
-    )
-}
+use crate::commands::ctl;
+use crate::harness::{Node, Spec, client, free_port, text, until, until_whole};
+use crate::model_server::ModelServer;
 
 /// An inference node with this file of providers.
 fn inference(name: &str, providers: &str) -> Spec {
@@ -69,7 +20,7 @@ fn inference(name: &str, providers: &str) -> Spec {
 fn providers(blocks: &[(&str, &str)]) -> String {
     let mut text = "kind: ProviderConfig\nspec:\n  providers:\n".to_owned();
     for (name, block) in blocks {
-        text.push_str(&format!("    {name}: {{{block}}}\n"));
+        writeln!(text, "    {name}: {{{block}}}").unwrap();
     }
     text
 }
@@ -98,9 +49,9 @@ async fn until_models(node: &Node, expected: &[(&str, &[&str])]) {
 
 #[tokio::test]
 async fn models_of_inference_nodes_are_listed_by_every_node_and_are_no_agents() {
-    let ollama = ModelServer::start(&["llama3.1:8b", "phi4:latest", "not-wanted"]).await;
-    let vllm = ModelServer::start(&["meta-llama/Llama-3", "phi4"]).await;
-    let other = ModelServer::start(&["other"]).await;
+    let ollama = ModelServer::start(&["llama3.1:8b", "phi4:latest", "not-wanted"]);
+    let vllm = ModelServer::start(&["meta-llama/Llama-3", "phi4"]);
+    let other = ModelServer::start(&["other"]);
     let ollama_block = format!(
         "type: ollama, endpoint: \"http://{}\", models: [\"llama3.1:8b\", phi4]",
         ollama.address
@@ -144,7 +95,7 @@ async fn models_of_inference_nodes_are_listed_by_every_node_and_are_no_agents() 
     }
 
     // What a provider comes to have is heard of; a reload asks at once.
-    other.models.lock().unwrap().push("another".to_owned());
+    other.records().models.push("another".to_owned());
     std::fs::write(nodes[1].config_dir().join("providers.yaml"), providers(&[("cloud", &served)]))
         .unwrap();
     let (status, answer) = nodes[1].post("/v1/system/reload", &json!({})).await;
@@ -166,8 +117,238 @@ async fn a_model_server_that_starts_late_is_served_and_one_missing_is_told_once(
     until("it says that nothing answers", async || node.log().contains("does not say what it has"))
         .await;
     assert_eq!(models(&node).await, []);
-    let _server = ModelServer::start_at(late, &["late"]).await;
+    let _server = ModelServer::start_at("late", late, &["late"]);
     until_models(&node, &[("late", &["node"])]).await;
     assert_eq!(node.log().matches("does not say what it has").count(), 1, "{}", node.log());
     until("it says that one answers", async || node.log().contains("model server answers")).await;
+}
+
+/// A chat that says this; status, the node that answered, body.
+async fn chat(node: &Node, path: &str, body: &Value) -> (u16, String, Value) {
+    let response = client().post(node.url(path)).json(body).send().await.unwrap();
+    let by = response.headers().get("x-astromesh-node").map(|name| name.to_str().unwrap());
+    let (status, by) = (response.status().as_u16(), by.unwrap_or_default().to_owned());
+    (status, by, response.json().await.unwrap_or(Value::Null))
+}
+
+fn says(words: &str) -> Value {
+    json!({"messages": [{"role": "user", "content": words}]})
+}
+
+/// A block of a provider for this server.
+fn vllm(server: &ModelServer) -> String {
+    format!("type: vllm, endpoint: \"http://{}/v1\"", server.address)
+}
+
+/// A gateway, and an inference node for each server, named like it; all know all models.
+async fn gateway_and(servers: &[(&str, &ModelServer)], model: &str) -> Vec<Node> {
+    let gateway = inference("gateway", "").start();
+    let seeds = [gateway.spec.url()];
+    let mut nodes = vec![gateway];
+    for (name, server) in servers {
+        let providers = providers(&[("gpu", &vllm(server))]);
+        nodes.push(inference(name, &providers).seeds(&seeds).start());
+    }
+    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
+    let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
+    for node in &nodes {
+        until_models(node, &[(model, &names)]).await;
+    }
+    nodes
+}
+
+#[tokio::test]
+async fn any_node_takes_chats_with_any_model_on_both_routes() {
+    let server = ModelServer::start(&["org/big:latest", "small"]);
+    let block = format!("{}, api_key: sk-hush", vllm(&server));
+    let gateway = inference("gateway", "").start();
+    let node = inference("gpu", &providers(&[("a", &block)]));
+    let nodes = [node.seeds(&[gateway.spec.url()]).start(), gateway];
+    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
+    for node in &nodes {
+        until_models(node, &[("org/big", &["gpu"]), ("small", &["gpu"])]).await;
+        let paths = [
+            "/v1/inference/org/big/chat/completions",
+            "/v1/inference/org%2Fbig%3Alatest/chat/completions",
+            "/v1/chat/completions",
+        ];
+        for path in paths {
+            let mut body = says("hello");
+            body["model"] = "org/big".into();
+            body["temperature"] = json!(0.25);
+            let (status, by, answer) = chat(node, path, &body).await;
+            assert_eq!((status, by.as_str()), (200, "gpu"), "{path}: {answer}");
+            assert_eq!(answer["choices"][0]["message"]["content"], "server: hello");
+            let (headers, body) = server.records().chats.pop().unwrap();
+            assert_eq!(
+                (&body["model"], &body["temperature"]),
+                (&json!("org/big:latest"), &json!(0.25))
+            );
+            assert_eq!(headers["authorization"], "Bearer sk-hush");
+            assert!(!headers.keys().any(|name| name.as_str().starts_with("x-")), "{headers:?}");
+        }
+        // Errors of the server come back as they are, but for the key of the provider.
+        let url = node.url("/v1/inference/small/chat/completions");
+        let request = client().post(url).bearer_auth("mine").json(&says("fail"));
+        let response = request.send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (429, &"7".parse().unwrap())
+        );
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(error, json!({"error": {"message": "too much for Bearer ***", "code": "busy"}}));
+        let (headers, _) = server.records().chats.pop().unwrap();
+        assert_eq!(headers["authorization"], "Bearer sk-hush", "that of the caller goes nowhere");
+
+        for (path, body) in [
+            ("/v1/inference/nobodys/chat/completions", says("hello")),
+            ("/v1/chat/completions", json!({"model": "nobodys", "messages": []})),
+        ] {
+            let (status, _, error) = chat(node, path, &body).await;
+            assert_eq!((status, &error["code"]), (404, &json!("model_not_found")), "{error}");
+            assert!(text(&error["detail"]).contains("served are org/big, small"), "{error}");
+            assert_eq!(error["error"]["message"], error["detail"]);
+            assert_eq!(
+                (&error["error"]["code"], &error["error"]["param"]),
+                (&json!("model_not_found"), &json!("model"))
+            );
+            assert!(!text(&error["request_id"]).is_empty(), "{error}");
+        }
+        for body in [json!({"messages": []}), json!({"model": 7}), json!([]), json!({"model": ""})]
+        {
+            let (status, _, error) = chat(node, "/v1/chat/completions", &body).await;
+            assert_eq!(
+                (status, &error["code"]),
+                (422, &json!("invalid_request")),
+                "{body}: {error}"
+            );
+        }
+        let (status, _, error) =
+            chat(node, "/v1/agents/model:small/run", &json!({"query": "q"})).await;
+        assert_eq!((status, &error["code"]), (404, &json!("agent_not_found")), "{error}");
+    }
+    let listed = ctl(&nodes[1], &["models", "list"]).stdout;
+    assert!(listed.contains("org/big") && listed.contains("gpu"), "{listed}");
+    let nodes_table = ctl(&nodes[1], &["mesh", "nodes", "-o", "wide"]).stdout;
+    assert!(nodes_table.contains("org/big, small"), "{nodes_table}");
+}
+
+#[tokio::test]
+async fn chats_spread_over_the_nodes_and_survive_one_of_them() {
+    let servers = [ModelServer::named("one", &["m"]), ModelServer::named("two", &["m"])];
+    let mut nodes = gateway_and(&[("one", &servers[0]), ("two", &servers[1])], "m").await;
+    let url = nodes[0].url("/v1/inference/m/chat/completions");
+    let waiting: Vec<_> =
+        (0..8).map(|_| tokio::spawn(client().post(&url).json(&says("wait")).send())).collect();
+    until("all eight are being answered", async || {
+        servers.iter().map(|server| server.records().active).sum::<usize>() == 8
+    })
+    .await;
+    assert_eq!([servers[0].records().active, servers[1].records().active], [4, 4]);
+
+    // What was being answered there is asked of the other: it has changed nothing.
+    nodes[1].kill();
+    until("the other one answers all", async || servers[1].records().active == 8).await;
+    servers[1].go_on();
+    for waits in waiting {
+        let response = waits.await.unwrap().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-astromesh-node"]),
+            (200, &"two".parse().unwrap())
+        );
+    }
+    for _ in 0..4 {
+        let (status, by, body) =
+            chat(&nodes[0], "/v1/inference/m/chat/completions", &says("x")).await;
+        assert_eq!((status, by.as_str()), (200, "two"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_withdrawn_when_its_server_goes_and_is_back_with_it() {
+    let (stays, goes) = (ModelServer::named("stays", &["m"]), ModelServer::named("goes", &["m"]));
+    let nodes = gateway_and(&[("one", &goes), ("two", &stays)], "m").await;
+    let address = goes.stop();
+    // Whichever node is asked first: the caller sees nothing of it.
+    for asked in [&nodes[0], &nodes[1]] {
+        for _ in 0..3 {
+            let (status, by, body) =
+                chat(asked, "/v1/inference/m/chat/completions", &says("x")).await;
+            assert_eq!((status, by.as_str()), (200, "two"), "{body}");
+        }
+    }
+    // The one that was asked in vain has looked at once.
+    until_models(&nodes[0], &[("m", &["two"])]).await;
+    let back = ModelServer::start_at("back", address, &["m"]);
+    until_models(&nodes[0], &[("m", &["one", "two"])]).await;
+    drop(stays);
+    let (status, by, body) = chat(&nodes[2], "/v1/inference/m/chat/completions", &says("x")).await;
+    assert_eq!((status, by.as_str()), (200, "one"), "{body}");
+    drop(back);
+    let (status, _, error) = chat(&nodes[0], "/v1/inference/m/chat/completions", &says("x")).await;
+    assert!(matches!(status, 502 | 503 | 404), "{error}");
+    until_models(&nodes[0], &[]).await;
+    let (status, _, error) = chat(&nodes[0], "/v1/inference/m/chat/completions", &says("x")).await;
+    assert_eq!((status, &error["code"]), (404, &json!("model_not_found")), "{error}");
+}
+
+#[tokio::test]
+async fn a_stream_passes_as_it_comes_and_ends_at_the_server_when_the_client_leaves() {
+    let server = ModelServer::start(&["m"]);
+    let nodes = gateway_and(&[("gpu", &server)], "m").await;
+    let mut body = says("hello");
+    (body["model"], body["stream"]) = ("m".into(), true.into());
+    for path in ["/v1/inference/m/chat/completions", "/v1/chat/completions"] {
+        let ask = || async { client().post(nodes[0].url(path)).json(&body).send().await.unwrap() };
+        let mut response = ask().await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "data: first\n\n");
+        assert_eq!(server.records().active, 1, "the rest waits");
+        drop(response);
+        until("the server is rid of it", async || server.records().active == 0).await;
+    }
+    let mut response =
+        client().post(nodes[0].url("/v1/chat/completions")).json(&body).send().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "data: first\n\n");
+    server.go_on();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "data: [DONE]\n\n");
+    assert_eq!(response.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn static_peers_with_the_service_inference_are_asked_in_turn() {
+    let servers = [ModelServer::named("one", &["m"]), ModelServer::named("two", &["m"])];
+    let alone = |mut spec: Spec| {
+        spec.mesh = false;
+        spec
+    };
+    let [one, two] = [("one", &servers[0]), ("two", &servers[1])].map(|(name, server)| {
+        alone(inference(name, &providers(&[("gpu", &vllm(server))]))).start()
+    });
+    let mut worker = alone(Spec::new("worker"));
+    worker.services = json!({"inference": false});
+    worker.peers = json!([
+        {"name": "agents", "url": "http://127.0.0.1:9", "services": ["agents"]},
+        {"name": "one", "url": one.spec.url(), "services": ["inference"]},
+        {"name": "two", "url": two.spec.url(), "services": ["inference"]},
+    ]);
+    let worker = worker.start();
+    for node in [&one, &two] {
+        until_models(node, &[("m", &[node.name()])]).await;
+    }
+    until("the worker serves", async || {
+        client().get(worker.url("/v1/health")).send().await.is_ok()
+    })
+    .await;
+    let mut by = Vec::new();
+    for _ in 0..4 {
+        let (status, node, body) =
+            chat(&worker, "/v1/inference/m/chat/completions", &says("x")).await;
+        assert_eq!(status, 200, "{body}");
+        by.push(node);
+    }
+    assert_eq!(by, ["one", "two", "one", "two"]);
+    let (status, _, error) =
+        chat(&worker, "/v1/inference/other/chat/completions", &says("x")).await;
+    assert_eq!((status, &error["code"]), (503, &json!("hop_limit")), "{error}");
 }

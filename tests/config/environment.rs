@@ -49,6 +49,7 @@ const ALL: &[(&str, &str, &str)] = &[
     ("ASTROMESH_API_PORT", "9000", "api: {port: 9000}"),
     ("ASTROMESH_API_BODY_BYTES_MAX", "2048", "api: {body_bytes_max: 2048}"),
     ("ASTROMESH_API_MAX_CONCURRENT", "8", "api: {max_concurrent: 8}"),
+    ("ASTROMESH_API_MODEL_MAX_CONCURRENT", "4", "api: {model_max_concurrent: 4}"),
     ("ASTROMESH_API_QUEUE_MAX", "16", "api: {queue_max: 16}"),
     ("ASTROMESH_API_QUEUE_TIMEOUT", "2.5", "api: {queue_timeout: 2.5}"),
     ("ASTROMESH_API_CONNECT_TIMEOUT", "0.25", "api: {connect_timeout: 0.25}"),

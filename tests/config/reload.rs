@@ -35,6 +35,7 @@ const OTHER: &[(&str, &str)] = &[
     ("api.port", "9000"),
     ("api.body_bytes_max", "2048"),
     ("api.max_concurrent", "7"),
+    ("api.model_max_concurrent", "7"),
     ("api.queue_max", "7"),
     ("api.queue_timeout", "7"),
     ("api.connect_timeout", "7"),

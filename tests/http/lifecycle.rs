@@ -72,6 +72,7 @@ async fn what_is_replaced_holds_from_the_next_request_of_a_connection_on() {
     node.proxy.replace(Live {
         node_name: next.node_name.clone(),
         agents: next.agents.clone(),
+        models: next.models.clone(),
         router: next.router.clone(),
         settings: next.settings.clone(),
         access_log: None,

@@ -15,7 +15,7 @@ use astromesh::api::{self, App};
 use astromesh::config;
 use astromesh::directory::{self, Member, Publisher, Snapshot};
 use astromesh::inference::Served;
-use astromesh::model::{ErrorCode, ModelError};
+use astromesh::model::{Access, ErrorCode, ModelError, http_client};
 use astromesh::proxy::admission::Admission;
 use astromesh::proxy::idempotency::{Bounds, Results};
 use astromesh::proxy::{self, Proxy};
@@ -195,6 +195,7 @@ impl Node {
         let started = Instant::now();
         let results = Results::in_memory(Bounds::default());
         let metrics = Metrics::default();
+        let models = Served::default();
         let app = App {
             config: config.clone(),
             directory: directory.clone(),
@@ -204,7 +205,8 @@ impl Node {
             mesh: None,
             reloads: api::reload::channel().0,
             bench: Arc::default(),
-            models: Served::default(),
+            models: models.clone(),
+            access: Access::new(http_client(), address),
         };
         let mut settings = proxy::Settings::from(&config.api);
         settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);
@@ -213,10 +215,12 @@ impl Node {
             directory,
             local_load: load.clone(),
             admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
+            model_admission: Admission::new(config.api.model_max_concurrent, config.api.queue_max),
             results: results.clone(),
             live: proxy::Live {
                 node_name: config.mesh.node_name.clone(),
                 agents: agents.clone(),
+                models,
                 router: api::router(Arc::new(app), plan.extra),
                 settings,
                 access_log: None,

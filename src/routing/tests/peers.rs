@@ -113,6 +113,28 @@ fn only_peers_that_run_agents_get_a_turn() {
 }
 
 #[test]
+fn models_are_asked_of_peers_that_serve_them_and_agents_of_those_that_run_them() {
+    let serves =
+        |number, services: &[Service]| StaticPeer { services: services.to_vec(), ..peer(number) };
+    let both = serves(2, &[Service::Inference, Service::Agents]);
+    let mut core = Core::with_peers(7, &[peer(0), serves(1, &[Service::Inference]), both]);
+    let asked = |core: &mut Core, agent| {
+        let question = Question { agent, ..ASK };
+        let picks = [(); 3].map(|()| there(&core.pick(NOW, &question).unwrap()).unwrap());
+        picks.map(|target| target.name.to_string())
+    };
+    assert_eq!(asked(&mut core, "model:m"), ["peer-1", "peer-2", "peer-1"]);
+    assert_eq!(asked(&mut core, AGENT), ["peer-0", "peer-2", "peer-0"]);
+    // It is one peer for both.
+    let both = there(&core.pick(NOW, &ASK).unwrap()).unwrap();
+    core.outcome(NOW, &both, AGENT, Outcome::NotConnected);
+    assert_eq!(asked(&mut core, "model:m"), ["peer-1", "peer-1", "peer-1"]);
+    core.set_peers(&[peer(0)]);
+    assert_eq!(core.pick(NOW, &Question { agent: "model:m", ..ASK }), Err(Nobody::UnknownAgent));
+    assert_eq!(asked(&mut core, AGENT), ["peer-0"; 3]);
+}
+
+#[test]
 fn a_peer_that_stays_keeps_what_is_known_of_it_and_one_that_goes_is_counted_to_the_end() {
     let mut core = peers(3);
     let target = |core: &mut Core| there(&core.pick(NOW, &ASK).unwrap()).unwrap();
