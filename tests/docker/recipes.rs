@@ -81,6 +81,31 @@ async fn the_developer_sees_metrics_and_a_dashboard() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs a Docker engine"]
+async fn the_developer_finds_runs_at_the_collector() {
+    let _recipe = Recipe::up("dev-full.yml", &[]);
+    until("the node runs an agent", async || {
+        let answer = client()
+            .post("http://127.0.0.1:8000/v1/agents/echo/run")
+            .json(&json!({"query": "hello"}))
+            .send()
+            .await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    // What the stand-in of the collector was sent by gRPC, where strings are as they are.
+    until("the collector has the run", async || {
+        let Some(received) = get("http://127.0.0.1:4318/received").await else { return false };
+        let calls = received.as_array().cloned().unwrap_or_default();
+        calls.iter().filter(|call| call["path"] == "grpc").any(|call| {
+            let text = call["text"].as_str().unwrap_or_default();
+            text.contains("invoke_agent echo") && text.contains("/v1/agents/{name}/run")
+        })
+    })
+    .await;
+}
+
 /// The names of our metrics in a text.
 fn metrics(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');

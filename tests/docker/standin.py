@@ -3,7 +3,7 @@ need it, and records what it receives.
 
     standin.py ollama       Ollama's API on 11434; one model, which repeats what it is asked
     standin.py grafana      reads the provisioned files as Grafana would find them, port 3000
-    standin.py collector    takes bytes on 4317 (gRPC) and OTLP over HTTP on 4318, Prometheus text on 8889
+    standin.py collector    takes OTLP by gRPC on 4317 and over HTTP on 4318, Prometheus text on 8889
 
 GET /received on each HTTP port tells what came in. It does not check protocols, and it is no proof
 that the real service would accept what it was sent.
@@ -102,12 +102,41 @@ class Exported(Quiet):
         return (b"", 200, "text/plain; version=0.0.4") if self.path == "/metrics" else None
 
 
-class Grpc(socketserver.BaseRequestHandler):
-    """Never answers: what a client sends before it hears anything is enough to be recorded."""
+class Grpc(socketserver.StreamRequestHandler):
+    """HTTP/2 as far as a call with one message and an empty answer needs it (RFC 9113). Heads are not
+    read, so that every call counts as an export."""
+
+    DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 4, 6, 8
+    PREFACE_BYTES = 24
+    # `:status: 200` and `content-type: application/grpc`, then `grpc-status: 0`, as RFC 7541 writes them.
+    HEAD = b"\x88\x0f\x10\x10application/grpc"
+    TRAILERS = b"\x00\x0bgrpc-status\x010"
+
+    def frame(self, kind, flags, stream, payload=b""):
+        head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
+        self.wfile.write(head + payload)
 
     def handle(self):
-        while chunk := self.request.recv(65536):
-            RECEIVED.append({"path": "grpc", "bytes": len(chunk), "text": chunk.decode("latin-1")})
+        self.rfile.read(self.PREFACE_BYTES)
+        self.frame(self.SETTINGS, 0, 0)
+        bodies = {}
+        while len(head := self.rfile.read(9)) == 9:
+            payload = self.rfile.read(int.from_bytes(head[:3], "big"))
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            if kind in (self.SETTINGS, self.PING) and not flags & 1:
+                self.frame(kind, 1, 0, payload if kind == self.PING else b"")
+            if kind == self.DATA:
+                bodies[stream] = bodies.get(stream, b"") + payload
+                for window in (0, stream) if payload else ():
+                    self.frame(self.WINDOW_UPDATE, 0, window, len(payload).to_bytes(4, "big"))
+                if flags & 1:
+                    self.answer(stream, bodies.pop(stream))
+
+    def answer(self, stream, body):
+        RECEIVED.append({"path": "grpc", "bytes": len(body), "text": body.decode("latin-1")})
+        self.frame(self.HEADERS, 4, stream, self.HEAD)
+        self.frame(self.DATA, 0, stream, b"\x00\x00\x00\x00\x00")
+        self.frame(self.HEADERS, 5, stream, self.TRAILERS)
 
 
 class Threads(socketserver.ThreadingTCPServer):
