@@ -101,7 +101,7 @@ impl Parts {
         let agents = Arc::new(load_agents(&config, &client));
         let (servers, models) = watch::begin(client.clone(), model_servers(&config, &agents));
         let metrics = Metrics::default();
-        let traces = Arc::new(Traces::new(identity.id(), metrics.clone()));
+        let traces = Arc::new(Traces::new(identity.id(), metrics.clone(), client.clone()));
         let local = Local {
             http,
             agents: Arc::clone(&agents),

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use astromesh_wire::{NodeId, Service};
+use reqwest::Client;
 use tracing::{error, info};
 
 use crate::agent::Observer;
@@ -24,14 +25,15 @@ type Current = Arc<ArcSwapOption<Tracer>>;
 pub(super) struct Traces {
     id: NodeId,
     metrics: Metrics,
+    client: Client,
     current: Current,
     running: Mutex<Option<(Settings, Exporter)>>,
 }
 
 impl Traces {
     /// Of the node with this id; nothing is exported before [`Self::follow`].
-    pub(super) fn new(id: NodeId, metrics: Metrics) -> Self {
-        Self { id, metrics, current: Current::default(), running: Mutex::default() }
+    pub(super) fn new(id: NodeId, metrics: Metrics, client: Client) -> Self {
+        Self { id, metrics, client, current: Current::default(), running: Mutex::default() }
     }
 
     /// Who hands runs that have ended to whatever holds then.
@@ -58,7 +60,7 @@ impl Traces {
     }
 
     fn start(&self, settings: Settings) -> Option<(Settings, Exporter)> {
-        match Exporter::start(settings.clone(), self.metrics.clone()) {
+        match Exporter::start(settings.clone(), self.metrics.clone(), self.client.clone()) {
             Ok(exporter) => {
                 info!(endpoint = settings.endpoint, "traces are exported");
                 Some((settings, exporter))

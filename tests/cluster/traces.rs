@@ -262,6 +262,21 @@ async fn without_a_collector_requests_are_served_and_the_loss_is_counted() {
     assert!(stopping.elapsed().as_secs() < 8, "the stop waits for the collector");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_why_a_collector_does_not_get_anything() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let spec = Spec::new("a").echo_agent("echo", 0);
+        let mut node = alone(spec.spec_key("observability", otlp(&url, protocol))).await;
+        run(&node, "echo", "").await;
+        node.signal("TERM");
+        assert!(node.wait().success());
+        let log = node.log();
+        let line = log.lines().find(|line| line.contains("traces cannot be exported"));
+        assert!(line.unwrap().contains("Connection refused"), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_sampled_is_not_exported_and_others_are_told_so() {
     let (collector, url) = Collector::http().await;
@@ -289,37 +304,31 @@ async fn what_is_not_sampled_is_not_exported_and_others_are_told_so() {
     assert_eq!(collector.spans().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn attempts_at_nodes_that_fail_are_spans_of_their_own() {
     let (collector, url) = Collector::http().await;
-    let gateway = Spec::new("gateway").spec_key("observability", otlp(&url, "http/protobuf"));
-    let seeds = [gateway.url()];
-    let mut nodes = vec![gateway.start()];
-    for name in ["a", "b"] {
-        nodes.push(Spec::new(name).echo_agent("echo", 0).seeds(&seeds).start());
+    let worker = alone(Spec::new("b").echo_agent("echo", 0)).await;
+    let mut gateway = Spec::new("gateway").spec_key("observability", otlp(&url, "http/protobuf"));
+    gateway.peers = json!([
+        {"name": "a", "url": format!("http://127.0.0.1:{}", free_port()), "services": ["agents"]},
+        {"name": "b", "url": worker.url(""), "services": ["agents"]},
+    ]);
+    let gateway = alone(gateway).await;
+    // One after the other is asked, so that one of two requests meets the one that is not there.
+    for trace in [TRACE, "2"] {
+        run(&gateway, "echo", &format!("00-{trace:0>32}-{SPAN}-01")).await;
     }
-    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
-    nodes[1].kill();
-    // Before its death is known, some requests are sent to it.
-    for number in 1..40 {
-        run(&nodes[0], "echo", &format!("00-{number:032x}-{SPAN}-01")).await;
-    }
-    nodes[0].signal("TERM");
-    assert!(nodes[0].wait().success());
+    until("five spans have come", async || collector.spans().len() >= 5).await;
+
     let spans = collector.spans();
-    let failed: Vec<&Seen> = spans.iter().filter(|span| span.is_error).collect();
-    assert!(!failed.is_empty(), "no request met the dead node");
-    for failed in failed {
-        assert_eq!((failed.kind(), failed.get("error.type")), (SpanKind::Client, "not_connected"));
-        assert_eq!(failed.get("astromesh.peer.name"), "a");
-        let siblings = spans
-            .iter()
-            .filter(|span| span.trace() == failed.trace() && span.kind() == SpanKind::Client);
-        let second =
-            siblings.into_iter().find(|span| span.get("astromesh.attempt") == "2").unwrap();
-        assert_eq!(second.get("astromesh.peer.name"), "b");
-        assert_eq!(second.parent(), failed.parent());
-    }
+    let failed = spans.iter().find(|span| span.is_error).unwrap();
+    assert_eq!((failed.kind(), failed.get("error.type")), (SpanKind::Client, "not_connected"));
+    assert_eq!((failed.get("astromesh.peer.name"), failed.get("astromesh.attempt")), ("a", "1"));
+    let second = spans.iter().find(|span| span.get("astromesh.attempt") == "2").unwrap();
+    assert_eq!((second.get("astromesh.peer.name"), second.is_error), ("b", false));
+    assert_eq!((second.trace(), second.parent()), (failed.trace(), failed.parent()));
+    let request = spans.iter().find(|span| span.id() == failed.parent()).unwrap();
+    assert_eq!((request.get("astromesh.tried"), request.is_error), ("2", false));
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{
-    ExporterBuildError, Protocol as Wire, SpanExporter, WithExportConfig, WithTonicConfig,
+    ExporterBuildError, Protocol as Wire, SpanExporter, WithExportConfig, WithHttpConfig,
+    WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Tracer;
+use super::http::{Fault, Http};
 use crate::telemetry::labels::SpanFate;
 use crate::telemetry::metrics::Metrics;
 
@@ -39,6 +41,11 @@ const REASON_BYTES_MAX: usize = 300;
 
 /// The variable that names the service in traces.
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+
+/// The variable that says how long an export may take, and what holds without it.
+const TIMEOUT_MS: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT_MS_MAX: u64 = 600_000;
 
 /// Where spans go, and what is said of their node.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,11 +80,16 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts the thread. A collector that does not answer is no error: it may come.
+    /// Starts the thread. A collector that does not answer is no error: it may come. `client` follows
+    /// no redirects: spans, and perhaps a key, are for one place only.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(settings: Settings, metrics: Metrics) -> io::Result<Self> {
+    pub fn start(
+        settings: Settings,
+        metrics: Metrics,
+        client: reqwest::Client,
+    ) -> io::Result<Self> {
         let (sender, queue) = mpsc::channel(QUEUE_SPANS_MAX);
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
@@ -86,11 +98,13 @@ impl Exporter {
         thread::Builder::new().name("otlp".to_owned()).spawn(move || {
             let _ended_when_dropped: oneshot::Sender<()> = ending;
             let sending = async {
-                match build(&settings) {
+                let fault = Fault::default();
+                match build(&settings, client, &fault) {
                     Ok(exporter) => {
-                        let is_failing = false;
-                        let stopped = Some(stopped);
-                        Sending { exporter, queue, stopped, metrics, is_failing }.run().await;
+                        let (stopped, is_failing) = (Some(stopped), false);
+                        let sending =
+                            Sending { exporter, queue, stopped, metrics, fault, is_failing };
+                        sending.run().await;
                     }
                     // The queue is gone, so that spans are counted as dropped.
                     Err(error) => error!(%error, "no traces are exported: OTLP cannot be set up"),
@@ -117,11 +131,17 @@ impl Exporter {
 
 /// The client of the collector. Reads the variables of OpenTelemetry for what no setting says:
 /// headers, timeout, attributes of the resource.
-fn build(settings: &Settings) -> Result<SpanExporter, ExporterBuildError> {
+fn build(
+    settings: &Settings,
+    client: reqwest::Client,
+    fault: &Fault,
+) -> Result<SpanExporter, ExporterBuildError> {
     let endpoint = settings.endpoint.trim_end_matches('/');
+    let timeout = timeout();
     let mut exporter = match settings.protocol {
         Protocol::Grpc => {
-            let mut builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+            let mut builder =
+                SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(timeout);
             if endpoint.starts_with("https:") {
                 // Without this no certificate at all is trusted.
                 builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
@@ -132,6 +152,8 @@ fn build(settings: &Settings) -> Result<SpanExporter, ExporterBuildError> {
             .with_http()
             .with_protocol(Wire::HttpBinary)
             .with_endpoint(format!("{endpoint}/v1/traces"))
+            .with_timeout(timeout)
+            .with_http_client(Http::new(client, timeout, fault.clone()))
             .build()?,
     };
     let name = std::env::var(SERVICE_NAME).ok().filter(|name| !name.is_empty());
@@ -147,6 +169,23 @@ fn build(settings: &Settings) -> Result<SpanExporter, ExporterBuildError> {
     Ok(exporter)
 }
 
+/// How long an export may take: what the variable says in milliseconds, or [`TIMEOUT`].
+fn timeout() -> Duration {
+    let given = std::env::var(TIMEOUT_MS).ok().filter(|text| !text.is_empty());
+    let Some(given) = given else { return TIMEOUT };
+    match given.parse() {
+        Ok(ms @ 1..=TIMEOUT_MS_MAX) => Duration::from_millis(ms),
+        Ok(_) | Err(_) => {
+            warn!(
+                value = given,
+                "{TIMEOUT_MS} is no number of milliseconds from 1 to {TIMEOUT_MS_MAX}: {} are taken",
+                TIMEOUT.as_millis()
+            );
+            TIMEOUT
+        }
+    }
+}
+
 /// What the thread does.
 struct Sending {
     exporter: SpanExporter,
@@ -154,6 +193,8 @@ struct Sending {
     /// `None` once it is known.
     stopped: Option<oneshot::Receiver<()>>,
     metrics: Metrics,
+    /// What the client over HTTP knows of a failure.
+    fault: Fault,
     /// The last batch did not arrive.
     is_failing: bool,
 }
@@ -173,7 +214,7 @@ impl Sending {
             match outcome {
                 Ok(()) if was_failing => info!("traces are exported again"),
                 Err(error) if !was_failing => {
-                    let error = error.to_string();
+                    let error = self.fault.take().unwrap_or_else(|| error.to_string());
                     let end = error.floor_char_boundary(REASON_BYTES_MAX);
                     warn!(
                         error = &error[..end],

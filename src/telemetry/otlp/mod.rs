@@ -6,12 +6,13 @@
 //!
 //! * [`TraceContext`]: how requests say which span they belong to
 //! * [`Tracer`] and [`Span`]: spans begin and end
-//! * [`Exporter`]: the queue and the thread that sends
+//! * [`Exporter`]: the queue and the thread that sends; `http`: its client
 //! * [`genai`]: the spans of a run, by the semantic conventions for generative AI
 
 mod context;
 mod exporter;
 pub mod genai;
+mod http;
 mod span;
 
 pub use context::TraceContext;
