@@ -128,6 +128,9 @@ pub(super) async fn show(global: &Global, output: &Output, args: &ShowArgs) -> R
         ("Duration", duration(record.duration_ms)),
         ("Tokens", format!("{} in, {} out", record.tokens_in, record.tokens_out)),
     ];
+    if let Some(id) = &record.trace.w3c_trace_id {
+        rows.push(("W3C trace", output.printable(stream, id)));
+    }
     if let Some(node) = &answer.node {
         rows.push(("Node", output.printable(stream, node)));
     }

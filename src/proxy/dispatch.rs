@@ -153,7 +153,7 @@ impl<'a> Dispatch<'a> {
         let bytes_in = request.head.length as u64 + self.upload.progress_in();
         self.tally.tell(self.proxy, self.live, request, sent, client, bytes_in);
         if let Some(spans) = self.spans.take() {
-            spans.end(&self.tally, &self.live.node_name, sent);
+            spans.end(&self.tally, &self.live.node_name);
         }
         self.upload.finish(&mut self.lane.client);
         after

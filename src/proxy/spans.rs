@@ -14,13 +14,16 @@ use super::live::Live;
 use super::request::{Class, Request};
 use super::tally::{By, HowEnded, Tally};
 use crate::routing::{Target, Why};
-use crate::telemetry::otlp::{Span, SpanKind, TraceContext, Tracer};
+use crate::telemetry::otlp::{Span, SpanKind, TEXT_BYTES_MAX, TraceContext, Tracer};
 
 /// The trace of one request, as far as this node is concerned.
 #[derive(Debug)]
 pub(super) struct Spans {
     tracer: Tracer,
     route: &'static Route,
+    method: String,
+    /// As sent, without the query.
+    path: String,
     /// That of the request here.
     context: TraceContext,
     /// `None` when the trace is not exported, which the next one has to know.
@@ -64,10 +67,14 @@ impl Spans {
             Some(parent) => parent.sibling(),
             None => tracer.root(),
         };
+        let method = text(request.head.method_text.of(input));
+        let path = text(request.head.path(input));
         let server = context.is_sampled.then(|| {
             let mut span = tracer.begin(context, parent, SpanKind::Server, route.name);
             span.set("http.route", route.path);
             span.set("url.scheme", "http");
+            span.set_text("http.request.method", &method);
+            span.set_text("url.path", &path);
             if let Some(Ok(host)) = headers.value(Known::Host, input).map(std::str::from_utf8) {
                 set_server(&mut span, host);
             }
@@ -82,6 +89,8 @@ impl Spans {
         Some(Box::new(Self {
             tracer: tracer.clone(),
             route,
+            method,
+            path,
             context,
             server,
             attempt: None,
@@ -105,6 +114,9 @@ impl Spans {
         let mut span =
             self.tracer.begin(context, Some(self.context), SpanKind::Client, self.route.name);
         set_server(&mut span, &target.host);
+        span.set_text("http.request.method", &self.method);
+        let Target { host, path_prefix, .. } = target;
+        span.set_text("url.full", &format!("http://{host}{path_prefix}{}", self.path));
         span.set_text("astromesh.peer.name", &target.name);
         span.set("astromesh.attempt", i64::from(tried));
         if tried > 1 {
@@ -128,11 +140,9 @@ impl Spans {
         self.tracer.end(span);
     }
 
-    /// The request has ended. `sent` is its method and its path without the query.
-    pub(super) fn end(mut self, tally: &Tally, node_name: &str, sent: (&[u8], &[u8])) {
+    /// The request has ended.
+    pub(super) fn end(mut self, tally: &Tally, node_name: &str) {
         let Some(mut span) = self.server.take() else { return };
-        span.set_text("http.request.method", &String::from_utf8_lossy(sent.0));
-        span.set_text("url.path", &String::from_utf8_lossy(sent.1));
         span.set("astromesh.outcome", tally.outcome().name());
         span.set("astromesh.tried", i64::from(tally.tried));
         match &tally.by {
@@ -191,6 +201,11 @@ impl Dispatch<'_> {
         };
         spans.end_attempt(None, Some(Cow::Borrowed(error)));
     }
+}
+
+/// As much of it as a span keeps.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]).into_owned()
 }
 
 /// What went wrong, if anything; statuses from `first` on are errors.

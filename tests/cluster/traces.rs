@@ -191,7 +191,8 @@ async fn a_run_through_a_gateway_is_one_trace_from_the_client_to_the_tool() {
     let port = nodes[1].spec.port.to_string();
     said(&at_gateway, &AT_GATEWAY);
     said(&attempt, &ATTEMPT);
-    said(&attempt, &[("server.port", &port)]);
+    let full = nodes[1].url("/v1/agents/asking/run");
+    said(&attempt, &[("server.port", &port), ("url.full", &full)]);
     said(&at_worker, &[("astromesh.served_by", "worker")]);
     said(invoke, &INVOKE);
     said(invoke, &[("astromesh.run.id", &run_id)]);
@@ -224,7 +225,8 @@ async fn a_node_that_stops_sends_its_last_spans_by_grpc() {
         .echo_agent("echo", 0)
         .variable("ASTROMESH_OTLP_ENABLED", "true")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
-        .variable("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer of-the-collector")
+        .variable("OTEL_EXPORTER_OTLP_HEADERS", "a-secret,authorization=Bearer of-the-collector")
+        .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "2s")
         .variable("OTEL_SERVICE_NAME", "my-mesh");
     let mut node = alone(spec).await;
     // What is malformed counts as no trace, and one begins here.
@@ -240,7 +242,10 @@ async fn a_node_that_stops_sends_its_last_spans_by_grpc() {
     assert_eq!(server.node["service.name"], "my-mesh");
     assert_eq!(one(&spans, "invoke_agent echo", SpanKind::Internal).parent(), server.id());
     assert!(collector.raw().contains("Bearer of-the-collector"));
-    assert!(!node.log().contains("of-the-collector"), "{}", node.log());
+    let log = node.log();
+    assert!(!log.contains("of-the-collector") && !log.contains("a-secret"), "{log}");
+    assert!(log.contains("OTEL_EXPORTER_OTLP_HEADERS has an entry that is no NAME=VALUE"), "{log}");
+    assert!(log.contains("OTEL_EXPORTER_OTLP_TIMEOUT is no number of milliseconds"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,9 @@
 //! collector that is slow or away never holds up a request. A thread of its own, as encoding a
 //! batch takes longer than a request may wait.
 
+use std::error::Error;
 use std::io;
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use super::Tracer;
 use super::http::{Fault, Http};
 use crate::telemetry::labels::SpanFate;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::panics;
 
 /// Spans that wait: some seconds of a busy node.
 const QUEUE_SPANS_MAX: usize = 2_048;
@@ -41,6 +44,9 @@ const REASON_BYTES_MAX: usize = 300;
 
 /// The variable that names the service in traces.
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+
+/// The variable with headers of each export.
+const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 /// The variable that says how long an export may take, and what holds without it.
 const TIMEOUT_MS: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
@@ -94,23 +100,19 @@ impl Exporter {
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
         let tracer = Tracer::new(sender, settings.sample, metrics.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sending = async move {
+            let fault = Fault::default();
+            let exporter = build(&settings, client, &fault)?;
+            let (stopped, is_failing) = (Some(stopped), false);
+            Sending { exporter, queue, stopped, metrics, fault, is_failing }.run().await;
+            Ok(())
+        };
         thread::Builder::new().name("otlp".to_owned()).spawn(move || {
             let _ended_when_dropped: oneshot::Sender<()> = ending;
-            let sending = async {
-                let fault = Fault::default();
-                match build(&settings, client, &fault) {
-                    Ok(exporter) => {
-                        let (stopped, is_failing) = (Some(stopped), false);
-                        let sending =
-                            Sending { exporter, queue, stopped, metrics, fault, is_failing };
-                        sending.run().await;
-                    }
-                    // The queue is gone, so that spans are counted as dropped.
-                    Err(error) => error!(%error, "no traces are exported: OTLP cannot be set up"),
-                }
-            };
-            runtime.block_on(sending);
+            // However it ends, the queue is gone then, and spans are counted as dropped.
+            if let Err(error) = block_on(sending) {
+                error!(%error, "no traces are exported");
+            }
         })?;
         Ok(Self { tracer, stop, ended })
     }
@@ -129,6 +131,14 @@ impl Exporter {
     }
 }
 
+/// Runs to the end. A defect in what encodes and sends is no reason for the node to end.
+fn block_on(
+    sending: impl Future<Output = Result<(), ExporterBuildError>>,
+) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(panics::contained(pin!(sending)))??)
+}
+
 /// The client of the collector. Reads the variables of OpenTelemetry for what no setting says:
 /// headers, timeout, attributes of the resource.
 fn build(
@@ -138,6 +148,7 @@ fn build(
 ) -> Result<SpanExporter, ExporterBuildError> {
     let endpoint = settings.endpoint.trim_end_matches('/');
     let timeout = timeout();
+    check_headers();
     let mut exporter = match settings.protocol {
         Protocol::Grpc => {
             let mut builder =
@@ -182,6 +193,21 @@ fn timeout() -> Duration {
                 TIMEOUT.as_millis()
             );
             TIMEOUT
+        }
+    }
+}
+
+/// The exporter passes over what is no header without a word. What it is may be a key, so that the
+/// value is not repeated.
+fn check_headers() {
+    let given = std::env::var(HEADERS).unwrap_or_default();
+    for (index, entry) in given.split_terminator(',').enumerate() {
+        if entry.split_once('=').is_none_or(|(name, _)| name.trim().is_empty()) {
+            warn!(
+                entry = index + 1,
+                "{HEADERS} has an entry that is no NAME=VALUE, and is not sent: write a comma \
+                 between entries, and %2C for one in a value"
+            );
         }
     }
 }

@@ -17,4 +17,4 @@ mod span;
 
 pub use context::TraceContext;
 pub use exporter::{Exporter, Protocol, Settings};
-pub use span::{Span, SpanKind, Tracer};
+pub use span::{Span, SpanKind, TEXT_BYTES_MAX, Tracer};

@@ -20,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 pub use opentelemetry::trace::SpanKind;
 
 /// Longest text of an attribute. Paths and names are much shorter; a longer one says no more.
-const TEXT_BYTES_MAX: usize = 512;
+pub const TEXT_BYTES_MAX: usize = 512;
 
 /// Begins spans and takes those that have ended; clones are the same.
 #[derive(Debug, Clone)]
