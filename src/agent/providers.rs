@@ -31,7 +31,10 @@ impl Providers {
             let read =
                 source::text(&path).map_err(|error| vec![file::problem(&shown, None, error)]);
             match read.and_then(|text| file::read_providers(&shown, &text)) {
-                Ok(found) => providers.merge(found, findings),
+                Ok(found) => {
+                    findings.warnings.extend(found.iter().filter_map(Provider::oddity));
+                    providers.merge(found, findings);
+                }
                 Err(problems) => {
                     let lines: Vec<String> = problems.iter().map(file::one_line).collect();
                     providers.broken.push(lines.join("\n"));

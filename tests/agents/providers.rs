@@ -77,6 +77,23 @@ async fn servers_that_speak_the_openai_protocol_are_asked_below_v1() {
 }
 
 #[test]
+fn a_server_that_is_nowhere_is_a_warning_and_a_problem_of_who_refers_to_it() {
+    let file = "spec: {providers: {gpu: {type: vllm, models: [m]}, known: {type: echo}}}";
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("providers.yaml"), file).unwrap();
+    let (_, findings) = Registry::load(directory.path(), &astromesh::model::http_client());
+    let what = "missing; write http://HOST:PORT, where the model server listens";
+    assert_eq!(findings.warnings, [format!("providers.yaml: gpu.endpoint: {what}")]);
+
+    let files = [("providers.yaml", file)];
+    assert!(registry(&files, "{primary: {providerRef: known}}").serves("a"));
+    let error = error_of(&registry(&files, "{primary: {providerRef: gpu}}"));
+    assert!(error.ends_with(&format!("primary.endpoint: {what}")), "{error}");
+    let own = "{primary: {providerRef: gpu, endpoint: 'http://h:1'}}";
+    assert!(registry(&files, own).serves("a"));
+}
+
+#[test]
 fn an_own_key_variable_replaces_a_key_of_the_provider() {
     let file = "spec: {providers: {p: {endpoint: \"http://127.0.0.1:1/v1\", api_key: hush}}}";
     let model = "{primary: {providerRef: p, api_key_env: ASTROMESH_TEST_UNSET}}";
@@ -160,7 +177,6 @@ spec:
       key: x
     'a b': {}
     q:
-    gpu: {type: vllm}
   rooting: {}
 ";
     let good = "spec: {providers: {good: {type: echo}}}";
@@ -170,7 +186,7 @@ spec:
     assert!(error.contains("(known: good; a providers file is broken"), "{error}");
     let problems = registry.provider_problems().join("\n");
     let expected = [
-        "providers.yaml:13: spec.rooting: unknown key",
+        "providers.yaml:12: spec.rooting: unknown key",
         "providers.yaml:9: spec.providers.p.key: unknown key",
         "providers.yaml:6: spec.providers.p.endpoint: \"localhost\": must be a URL",
         "providers.yaml:8: spec.providers.p.api_key_env: \"\": must be the name",
@@ -178,7 +194,6 @@ spec:
         "providers.yaml:7: spec.providers.p.models: \"gpt\": must be a list",
         "providers.yaml:10: spec.providers.a b: a name has",
         "providers.yaml:11: spec.providers.q: is empty",
-        "providers.yaml:12: spec.providers.gpu.endpoint: missing; write http://HOST:PORT",
     ];
     for part in expected {
         assert!(problems.contains(part), "{part}\n--- is not in ---\n{problems}");

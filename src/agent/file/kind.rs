@@ -129,9 +129,8 @@ impl Kind {
     pub(super) fn endpoint_default(&self) -> Result<Url, String> {
         match self.endpoint {
             Endpoint::Fixed(url) => Url::parse(url).map_err(|error| error.to_string()),
-            Endpoint::Ollama => {
-                ollama::base_url().map_err(|what| format!("{what}, or write endpoint here"))
-            }
+            Endpoint::Ollama => ollama::base_url()
+                .map_err(|what| format!("{what}; mend it, or write endpoint here")),
             Endpoint::Needed => {
                 Err("missing; write http://HOST:PORT, where the model server listens".to_owned())
             }

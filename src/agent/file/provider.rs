@@ -127,6 +127,16 @@ impl Provider {
         })
     }
 
+    /// What is wrong where neither the file nor the environment says where the server is. The rest of
+    /// the file is none the worse for it.
+    pub(in crate::agent) fn oddity(&self) -> Option<String> {
+        let what = match self.endpoint {
+            Some(_) => return None,
+            None => self.kind()?.endpoint_default().err()?,
+        };
+        Some(format!("{}: {}.endpoint: {what}", self.file, self.name))
+    }
+
     /// `None` when this version does not have it.
     fn kind(&self) -> Option<&'static Kind> {
         Kind::of(self.kind.as_deref().unwrap_or(kind::DEFAULT))
@@ -207,12 +217,6 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
     block.only_keys(KEYS, problems);
     // Checked here, so that an agent that refers to it has nothing to find.
     model::endpoint(block, problems);
-    let kind = block.choice("type", kind::NAMES, problems);
-    if block.value("endpoint").is_none()
-        && let Some(Err(what)) = Kind::of(kind.unwrap_or(kind::DEFAULT)).map(Kind::endpoint_default)
-    {
-        block.wrong("endpoint", &what, problems);
-    }
     let literal = block.string("api_key", problems);
     let variable = model::key_variable(block, problems);
     let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -220,7 +224,7 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
         name: name.to_owned(),
         file: file.to_owned(),
         content: content_of(&Value::Object(block.map.clone()).to_string()),
-        kind: owned(kind),
+        kind: owned(block.choice("type", kind::NAMES, problems)),
         endpoint: owned(block.value("endpoint").and_then(Value::as_str)),
         models: models(block, problems),
         serve: serve(block, problems),
