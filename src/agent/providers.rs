@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use super::file::{self, Provider};
-use super::servers::ModelServer;
+use super::servers::{ListProtocol, ModelServer};
 use super::source::{self, Findings};
 use super::types::ProviderList;
+use crate::model::{Key, ollama};
 
 /// The most provider files a node reads.
 const FILES_MAX: usize = 32;
@@ -61,8 +62,26 @@ impl Providers {
     }
 
     /// Those whose models may be served, and the Ollama of the environment if no file speaks of it.
-    pub(super) fn servers(&self) -> Vec<ModelServer> {
-        self.list.iter().filter_map(Provider::server).collect()
+    /// The text says why that cannot be found.
+    pub(super) fn servers(&self) -> (Vec<ModelServer>, Option<String>) {
+        let mut servers: Vec<_> = self.list.iter().filter_map(Provider::server).collect();
+        if std::env::var_os(ollama::HOST_VARIABLE).is_none_or(|host| host.is_empty()) {
+            return (servers, None);
+        }
+        let api = match ollama::base_url() {
+            Ok(url) => file::openai_url_of_ollama(url),
+            Err(what) => return (servers, Some(what)),
+        };
+        if !self.list.iter().any(|provider| provider.decides_on(&api)) {
+            servers.push(ModelServer {
+                name: ollama::HOST_VARIABLE.to_owned(),
+                list: ListProtocol::Ollama,
+                api,
+                key: Key::None,
+                models: Vec::new(),
+            });
+        }
+        (servers, None)
     }
 
     /// Why a name is not found, and what to do.

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use reqwest::Client;
 use serde_json::Value;
 
 use super::file::{self, AgentFile, Candidate, Program, Reading, Work};
@@ -20,7 +19,8 @@ use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
 use super::{Offer, UpstreamUrl};
 use crate::model::{
-    ChatModel, ModelError, anthropic::Anthropic, echo::Echo, ollama::Ollama, openai::OpenAi,
+    Access, ChatModel, ModelError, anthropic::Anthropic, echo::Echo, mesh::Mesh, ollama::Ollama,
+    openai::OpenAi,
 };
 
 /// The most agent files a node reads.
@@ -111,10 +111,9 @@ impl Registry {
     /// Reads `agents/*.agent.yaml` below this directory, and the `providers*.yaml` in it to which
     /// they may refer; a missing directory holds no agents. What is wrong is not logged here.
     ///
-    /// Models are asked through `http`, which should be [`crate::model::http_client`]. Reads files
-    /// synchronously: call it at start and on reload, not for a request.
+    /// Models are asked through `access`. Reads files synchronously: call it at start and on reload, not for a request.
     #[must_use]
-    pub fn load(config_dir: &Path, http: &Client) -> (Self, Findings) {
+    pub fn load(config_dir: &Path, access: &Access) -> (Self, Findings) {
         let mut findings = Findings::default();
         let mut entries: Vec<Entry> = Vec::new();
         let mut claimed: HashMap<String, String> = HashMap::new();
@@ -143,7 +142,7 @@ impl Registry {
                 Err(problems) => findings.found(config_dir, problems),
             }
             let content = content_of(text.as_deref().unwrap_or_default());
-            entries.push(Entry::new(reading, stem, content, http));
+            entries.push(Entry::new(reading, stem, content, access));
         }
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
@@ -158,9 +157,10 @@ impl Registry {
         (Self { entries: Vec::new(), providers }, findings)
     }
 
-    /// The model servers whose models this node may serve.
+    /// The model servers whose models this node may serve; the text says what is wrong with
+    /// `OLLAMA_HOST`.
     #[must_use]
-    pub fn model_servers(&self) -> Vec<ModelServer> {
+    pub fn model_servers(&self) -> (Vec<ModelServer>, Option<String>) {
         self.providers.servers()
     }
 
@@ -328,10 +328,10 @@ impl Registry {
 }
 
 impl Entry {
-    fn new(reading: Reading, stem: String, content: u64, http: &Client) -> Self {
+    fn new(reading: Reading, stem: String, content: u64, access: &Access) -> Self {
         let name = reading.name.unwrap_or(stem);
         let (status, error, deployed) = match reading.agent {
-            Ok(file) => (AgentStatus::Deployed, None, Some(deploy(&name, file, http))),
+            Ok(file) => (AgentStatus::Deployed, None, Some(deploy(&name, file, access))),
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(file::one_line).collect();
                 (AgentStatus::Draft, Some(lines.join("\n")), None)
@@ -352,7 +352,7 @@ impl Entry {
     }
 }
 
-fn deploy(name: &str, file: AgentFile, http: &Client) -> Deployed {
+fn deploy(name: &str, file: AgentFile, access: &Access) -> Deployed {
     Deployed {
         max_concurrent: file.max_concurrent,
         is_idempotent: file.is_idempotent,
@@ -361,13 +361,14 @@ fn deploy(name: &str, file: AgentFile, http: &Client) -> Deployed {
             Work::Upstream(_) => Vec::new(),
         },
         place: match file.work {
-            Work::Program(program) => Place::Here(Box::new(build(name, *program, http))),
+            Work::Program(program) => Place::Here(Box::new(build(name, *program, access))),
             Work::Upstream(url) => Place::Upstream(Arc::new(url)),
         },
     }
 }
 
-fn build(name: &str, program: Program, http: &Client) -> Agent {
+fn build(name: &str, program: Program, access: &Access) -> Agent {
+    let http = &access.client;
     let models = program
         .candidates
         .into_iter()
@@ -376,6 +377,7 @@ fn build(name: &str, program: Program, http: &Client) -> Agent {
                 Candidate::OpenAi(settings) => Box::new(OpenAi::new(http.clone(), settings)),
                 Candidate::Anthropic(settings) => Box::new(Anthropic::new(http.clone(), settings)),
                 Candidate::Ollama(settings) => Box::new(Ollama::new(http.clone(), settings)),
+                Candidate::Mesh(settings) => Box::new(Mesh::new(access, settings)),
                 Candidate::Echo { model, delay } => Box::new(Echo::new(model, delay)),
             }
         })

@@ -81,6 +81,8 @@ pub(super) enum Provider {
     /// Text Generation Inference; needs --endpoint and --model
     #[value(name = "hf_tgi")]
     HfTgi,
+    /// Whichever node of the mesh serves the model; needs --model
+    Mesh,
     /// Any server that speaks the OpenAI protocol; needs --endpoint, with /v1, and --model
     #[value(name = "openai_compat")]
     OpenaiCompat,
@@ -93,6 +95,7 @@ impl Provider {
             Self::Echo => "echo",
             Self::Openai => "openai",
             Self::Anthropic => "anthropic",
+            Self::Mesh => "mesh",
             Self::OpenaiCompat => "openai_compat",
             Self::Ollama => "ollama",
             Self::Vllm => "vllm",
@@ -101,9 +104,14 @@ impl Provider {
         }
     }
 
-    /// Whether only its user knows where it is and which models it has.
-    pub(super) const fn is_bare(self) -> bool {
+    /// Whether only its user knows where it is.
+    pub(super) const fn needs_endpoint(self) -> bool {
         matches!(self, Self::Vllm | Self::Llamacpp | Self::HfTgi | Self::OpenaiCompat)
+    }
+
+    /// Whether only its user knows which models it has.
+    pub(super) const fn needs_model(self) -> bool {
+        self.needs_endpoint() || matches!(self, Self::Mesh)
     }
 
     /// The model taken when none is named.
@@ -112,7 +120,12 @@ impl Provider {
             Self::Openai => Some("gpt-4o-mini"),
             Self::Anthropic => Some("claude-haiku-5-5"),
             Self::Ollama => Some("llama3.1:8b"),
-            Self::Echo | Self::Vllm | Self::Llamacpp | Self::HfTgi | Self::OpenaiCompat => None,
+            Self::Echo
+            | Self::Vllm
+            | Self::Llamacpp
+            | Self::HfTgi
+            | Self::Mesh
+            | Self::OpenaiCompat => None,
         }
     }
 
@@ -126,6 +139,7 @@ impl Provider {
             | Self::Vllm
             | Self::Llamacpp
             | Self::HfTgi
+            | Self::Mesh
             | Self::OpenaiCompat => None,
         }
     }
@@ -146,9 +160,11 @@ pub(super) struct Agent<'a> {
 impl Agent<'_> {
     /// The text of the file, if a daemon would run what it says.
     pub(super) fn text(&self) -> Result<String, Failure> {
-        if self.provider.is_bare() && (self.endpoint.is_none() || self.model.is_none()) {
+        let lacks_endpoint = self.provider.needs_endpoint() && self.endpoint.is_none();
+        if lacks_endpoint || (self.provider.needs_model() && self.model.is_none()) {
             let kind = self.provider.kind();
-            let message = format!("{kind} needs --endpoint URL and --model NAME");
+            let endpoint = if self.provider.needs_endpoint() { "--endpoint URL and " } else { "" };
+            let message = format!("{kind} needs {endpoint}--model NAME");
             return Err(Failure::Usage { message });
         }
         let text = self.write();

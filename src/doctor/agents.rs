@@ -136,7 +136,7 @@ async fn model(model: &dyn ChatModel) -> Check {
         ),
         Err(ModelError { code, message, hint }) => {
             let status = match code {
-                ErrorCode::MissingApiKey => Status::Unavailable,
+                ErrorCode::MissingApiKey | ErrorCode::NoEligibleProvider => Status::Unavailable,
                 ErrorCode::DnsResolutionFailed
                 | ErrorCode::ConnectionRefused
                 | ErrorCode::Timeout => Status::Unreachable,

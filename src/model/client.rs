@@ -91,20 +91,23 @@ impl Access {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// Where the models of the mesh are listed.
+    /// For files that are checked and not run: nothing is asked.
     #[must_use]
-    pub fn list_url(&self) -> Url {
-        self.below(&["v1", "models"])
+    pub fn unused() -> Self {
+        Self::new(http_client(), (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Base URL of the own server.
+    #[must_use]
+    pub const fn node(&self) -> &Url {
+        &self.node
     }
 
     /// Where chats with a model of the mesh are taken.
     #[must_use]
     pub fn chat_url(&self, model: &str) -> Url {
-        self.below(&["v1", "inference", model, "chat", "completions"])
-    }
-
-    fn below(&self, path: &[&str]) -> Url {
         let mut url = self.node.clone();
+        let path = ["v1", "inference", model, "chat", "completions"];
         url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
         url
     }
@@ -166,15 +169,15 @@ mod tests {
     #[test]
     fn the_own_server_is_asked_where_it_listens_and_a_wildcard_on_the_loopback() {
         let rows = [
-            ("0.0.0.0:8000", "http://127.0.0.1:8000/v1/models"),
-            ("[::]:8000", "http://[::1]:8000/v1/models"),
-            ("10.0.0.5:81", "http://10.0.0.5:81/v1/models"),
-            ("[fd00::1]:80", "http://[fd00::1]/v1/models"),
+            ("0.0.0.0:8000", "http://127.0.0.1:8000/"),
+            ("[::]:8000", "http://[::1]:8000/"),
+            ("10.0.0.5:81", "http://10.0.0.5:81/"),
+            ("[fd00::1]:80", "http://[fd00::1]/"),
         ];
         let client = builder_for_tests();
         for (bound, expected) in rows {
             let access = Access::new(client.clone(), bound.parse().unwrap());
-            assert_eq!(access.list_url().as_str(), expected, "{bound}");
+            assert_eq!(access.node().as_str(), expected, "{bound}");
         }
         let access = Access::new(client, ([127, 0, 0, 1], 8000).into());
         let chat = access.chat_url("meta-llama/Llama-3:8b ü?#");

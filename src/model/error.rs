@@ -40,6 +40,8 @@ pub enum ErrorCode {
     MissingApiKey,
     /// `model_ollama_chat_404`: Ollama does not have the model, or is not what answers.
     OllamaNotFound,
+    /// `model_no_eligible_provider`: no alive node of the mesh serves the model.
+    NoEligibleProvider,
     /// `model_all_providers_failed`: each model of the agent failed, or its only one failed in a
     /// way that has no code of its own; the message says how.
     AllProvidersFailed,
@@ -55,6 +57,7 @@ impl ErrorCode {
             Self::Timeout => "model_timeout",
             Self::MissingApiKey => "model_missing_api_key",
             Self::OllamaNotFound => "model_ollama_chat_404",
+            Self::NoEligibleProvider => "model_no_eligible_provider",
             Self::AllProvidersFailed => "model_all_providers_failed",
         }
     }

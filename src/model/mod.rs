@@ -8,6 +8,7 @@ pub mod anthropic;
 mod client;
 pub mod echo;
 mod error;
+pub mod mesh;
 pub mod ollama;
 pub mod openai;
 mod server;

@@ -141,6 +141,7 @@ fn where_it_may_be(error: ModelError) -> ModelError {
         }
         ErrorCode::Timeout
         | ErrorCode::MissingApiKey
+        | ErrorCode::NoEligibleProvider
         | ErrorCode::OllamaNotFound
         | ErrorCode::AllProvidersFailed => return error,
     };

@@ -3,7 +3,7 @@
 //!
 //! Owns the path, the order of a call and its words for failures; the JSON is in `body`.
 
-mod body;
+pub(super) mod body;
 mod check;
 
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::server::{Call, KeyHeader, Server};
+pub(super) use check::lists;
+
 use super::{
     ChatModel, CheckFuture, Completion, CompletionFuture, Message, ModelError, Settings, ToolSpec,
 };

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use super::exit::Exit;
 use crate::agent::Registry;
 use crate::config::{self, Effective, Environment, Origin, Overrides, Problem, Problems};
-use crate::model;
+use crate::model::Access;
 use crate::telemetry::logging;
 
 /// The most files that a report lists.
@@ -123,7 +123,7 @@ pub fn check(overrides: &Overrides, environment: &Environment) -> Result<Report,
     };
     let mut files = vec![Checked { file: runtime.clone(), verdict }];
 
-    let (_, findings) = Registry::load(&directory, &model::http_client());
+    let (_, findings) = Registry::load(&directory, &Access::unused());
     warnings.extend(findings.warnings);
     let mut wrong: BTreeMap<PathBuf, Vec<Problem>> = BTreeMap::new();
     for problem in findings.problems {
@@ -202,7 +202,7 @@ pub fn agent(text: &str) -> Result<(), Problems> {
         let agents = directory.path().join("agents");
         fs::create_dir(&agents)?;
         fs::write(agents.join("new.agent.yaml"), text)?;
-        let (_, findings) = Registry::load(directory.path(), &model::http_client());
+        let (_, findings) = Registry::load(directory.path(), &Access::unused());
         Ok(findings.problems)
     };
     let problems = read().map_err(|error: std::io::Error| Problem {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use astromesh_wire::{Agent, NodeId, Service};
-use reqwest::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
@@ -97,16 +96,17 @@ impl Parts {
         let listener = TcpListener::from_std(sockets.http).context("cannot use the listener")?;
         let http = listener.local_addr().context("the listener has no address")?;
         // One for all: reading the certificates of the host takes longer than the rest of a start.
-        let client = model::http_client();
-        let agents = Arc::new(load_agents(&config, &client));
-        let (servers, models) = watch::begin(client.clone(), model_servers(&config, &agents));
+        let access = Access::new(model::http_client(), http);
+        let agents = Arc::new(load_agents(&config, &access));
+        let (servers, models) =
+            watch::begin(access.client.clone(), model_servers(&config, &agents));
         let metrics = Metrics::default();
-        let traces = Arc::new(Traces::new(identity.id(), metrics.clone(), client.clone()));
+        let traces = Arc::new(Traces::new(identity.id(), metrics.clone(), access.client.clone()));
         let local = Local {
             http,
             agents: Arc::clone(&agents),
             models,
-            client: client.clone(),
+            access: access.clone(),
             // Trace ids begin with the id of the node, so that every member knows whom to ask.
             records: Records::new(identity.id().short().to_u64(), Some(traces.observer())),
             metrics,
@@ -132,7 +132,7 @@ impl Parts {
             running: config,
             agents,
             servers,
-            http: client,
+            access,
             lasting,
             proxy: Arc::clone(&proxy),
             alone: alone.clone(),
@@ -248,7 +248,7 @@ struct Local {
     /// Where the HTTP server listens.
     http: SocketAddr,
     /// For calls of models, and for questions to other nodes.
-    client: Client,
+    access: Access,
     agents: Arc<Registry>,
     models: Served,
     records: Records,
@@ -335,7 +335,7 @@ fn build_proxy(
         traces: Arc::clone(&local.traces),
         admission: Admission::new(config.api.max_concurrent, config.api.queue_max),
         model_admission: Admission::new(config.api.model_max_concurrent, config.api.queue_max),
-        access: Access::new(local.client.clone(), local.http),
+        access: local.access.clone(),
         log: log.clone(),
         reloads,
         proxy: Arc::clone(later),
@@ -373,13 +373,13 @@ fn doctor(
         started: local.started,
         mesh,
         load: local.load.clone(),
-        client: local.client.clone(),
+        client: local.access.client.clone(),
     }))
 }
 
 /// The agents as their files say; of a broken one a draft. What is wrong is said in the log.
-fn load_agents(config: &Runtime, http: &Client) -> Registry {
-    let (registry, findings) = read_agents(&config.services, &config.dir, http);
+fn load_agents(config: &Runtime, access: &Access) -> Registry {
+    let (registry, findings) = read_agents(&config.services, &config.dir, access);
     for warning in &findings.warnings {
         warn!("{warning}");
     }
@@ -390,9 +390,13 @@ fn load_agents(config: &Runtime, http: &Client) -> Registry {
 }
 
 /// Of the files those that these services need: models come from the providers, agents from both.
-pub(super) fn read_agents(services: &Services, dir: &Path, http: &Client) -> (Registry, Findings) {
+pub(super) fn read_agents(
+    services: &Services,
+    dir: &Path,
+    access: &Access,
+) -> (Registry, Findings) {
     if services.contains(Service::Agents) {
-        Registry::load(dir, http)
+        Registry::load(dir, access)
     } else if services.contains(Service::Inference) {
         Registry::load_providers(dir)
     } else {
@@ -402,7 +406,14 @@ pub(super) fn read_agents(services: &Services, dir: &Path, http: &Client) -> (Re
 
 /// The model servers whose models this node serves: none unless that is one of its services.
 pub(super) fn model_servers(config: &Runtime, agents: &Registry) -> Vec<ModelServer> {
-    if config.services.contains(Service::Inference) { agents.model_servers() } else { Vec::new() }
+    if !config.services.contains(Service::Inference) {
+        return Vec::new();
+    }
+    let (servers, warning) = agents.model_servers();
+    if let Some(warning) = warning {
+        warn!("the models of Ollama are not served: {warning}");
+    }
+    servers
 }
 
 /// What other nodes tell of their load by beacon goes to the choice of nodes, once there is one.

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reqwest::Client;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
 
@@ -24,6 +23,7 @@ use crate::config::{self, Environment, Overrides, Problem, Problems, Reloaded, R
 use crate::directory::{Member, Publisher, Snapshot};
 use crate::gossip::{self, Changes};
 use crate::inference::{Served, watch};
+use crate::model::Access;
 use crate::proxy::Proxy;
 use crate::routing::StaticPeer;
 
@@ -36,8 +36,8 @@ pub(super) struct Reloader {
     pub(super) agents: Arc<Registry>,
     /// Told which model servers there are.
     pub(super) servers: watch::Servers,
-    /// Asks models.
-    pub(super) http: Client,
+    /// How models are asked.
+    pub(super) access: Access,
     pub(super) lasting: Lasting,
     pub(super) proxy: Arc<Proxy>,
     /// The directory of a node without a mesh.
@@ -78,9 +78,9 @@ impl Reloader {
     }
 
     async fn read_and_apply(&mut self) -> Outcome {
-        let (overrides, http) = (self.overrides.clone(), self.http.clone());
+        let (overrides, access) = (self.overrides.clone(), self.access.clone());
         let running = Arc::clone(&self.running);
-        let read = tokio::task::spawn_blocking(move || read(&overrides, &running, &http)).await;
+        let read = tokio::task::spawn_blocking(move || read(&overrides, &running, &access)).await;
         let outcome = match read.expect("reading files does not panic") {
             Ok(read) => Ok(self.apply(read).await),
             Err(problems) => Err(refused(&problems)),
@@ -137,10 +137,10 @@ impl Reloader {
 }
 
 /// Reads everything anew and gathers all that is wrong with it. Blocks.
-fn read(overrides: &Overrides, running: &Runtime, http: &Client) -> Result<Read, Vec<Problem>> {
+fn read(overrides: &Overrides, running: &Runtime, access: &Access) -> Result<Read, Vec<Problem>> {
     let config = config::load(overrides, &Environment::of_this_process());
     let services = config.as_ref().map_or(&running.services, |config| &config.services);
-    let (agents, findings) = read_agents(services, &running.dir, http);
+    let (agents, findings) = read_agents(services, &running.dir, access);
     let Findings { mut problems, mut warnings, files: _ } = findings;
     match config {
         Ok(mut config) if problems.is_empty() => {

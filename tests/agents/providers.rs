@@ -81,7 +81,7 @@ fn a_server_that_is_nowhere_is_a_warning_and_a_problem_of_who_refers_to_it() {
     let file = "spec: {providers: {gpu: {type: vllm, models: [m]}, known: {type: echo}}}";
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("providers.yaml"), file).unwrap();
-    let (_, findings) = Registry::load(directory.path(), &astromesh::model::http_client());
+    let (_, findings) = Registry::load(directory.path(), &astromesh::model::Access::unused());
     let what = "missing; write http://HOST:PORT, where the model server listens";
     assert_eq!(findings.warnings, [format!("providers.yaml: gpu.endpoint: {what}")]);
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use astromesh::agent::Records;
 use astromesh::agent::types::{RunRequest, RunResponse};
 use astromesh::agent::{Registry, RunError};
-use astromesh::model::{ModelError, http_client};
+use astromesh::model::{Access, ModelError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -30,7 +30,7 @@ pub(crate) fn registry(files: &[(&str, &str)]) -> Registry {
 }
 
 pub(crate) fn load(config_dir: &Path) -> Registry {
-    Registry::load(config_dir, &http_client()).0
+    Registry::load(config_dir, &Access::unused()).0
 }
 
 /// A registry with the agent `a`, whose `spec` is this YAML in flow style or indented by two.

@@ -210,7 +210,7 @@ fn init_asks_at_a_terminal() {
         "Role of this node (full, gateway, worker, inference) [full]: ",
         "Part of a mesh? [yes]: ",
         "write http://gateway:8000",
-        "Provider of the model (echo, openai, anthropic, ollama, vllm, llamacpp, hf_tgi, openai_compat) [echo]: ",
+        "Provider of the model (echo, openai, anthropic, ollama, vllm, llamacpp, hf_tgi, mesh, openai_compat) [echo]: ",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }

@@ -41,6 +41,8 @@ pub(crate) struct Records {
     pub(crate) chats: Vec<(HeaderMap, Value)>,
     /// Chats that are being answered.
     pub(crate) active: usize,
+    /// Times that it was asked for its models.
+    pub(crate) lists: usize,
 }
 
 /// One chat that is being answered.
@@ -115,13 +117,17 @@ impl Drop for ModelServer {
 
 async fn tags(State(Shared(shared)): State<Shared>) -> Json<Value> {
     let row = |name: &String| json!({"name": name, "size": 1});
-    let models: Vec<Value> = shared.state.lock().unwrap().models.iter().map(row).collect();
+    let mut state = shared.state.lock().unwrap();
+    state.lists += 1;
+    let models: Vec<Value> = state.models.iter().map(row).collect();
     Json(json!({"models": models}))
 }
 
 async fn list(State(Shared(shared)): State<Shared>) -> Json<Value> {
     let row = |name: &String| json!({"id": name, "object": "model"});
-    let models: Vec<Value> = shared.state.lock().unwrap().models.iter().map(row).collect();
+    let mut state = shared.state.lock().unwrap();
+    state.lists += 1;
+    let models: Vec<Value> = state.models.iter().map(row).collect();
     Json(json!({"object": "list", "data": models}))
 }
 

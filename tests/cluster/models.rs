@@ -325,7 +325,7 @@ async fn static_peers_with_the_service_inference_are_asked_in_turn() {
     let [one, two] = [("one", &servers[0]), ("two", &servers[1])].map(|(name, server)| {
         alone(inference(name, &providers(&[("gpu", &vllm(server))]))).start()
     });
-    let mut worker = alone(Spec::new("worker"));
+    let mut worker = alone(Spec::new("worker").agent_file("asks", &asks("m", "")));
     worker.services = json!({"inference": false});
     worker.peers = json!([
         {"name": "agents", "url": "http://127.0.0.1:9", "services": ["agents"]},
@@ -348,7 +348,189 @@ async fn static_peers_with_the_service_inference_are_asked_in_turn() {
         by.push(node);
     }
     assert_eq!(by, ["one", "two", "one", "two"]);
+    let (status, body) = run(&worker, "hello").await;
+    assert_eq!((status, &body["answer"]), (200, &json!("one: hello")), "{body}");
     let (status, _, error) =
         chat(&worker, "/v1/inference/other/chat/completions", &says("x")).await;
     assert_eq!((status, &error["code"]), (503, &json!("hop_limit")), "{error}");
+}
+
+/// An agent that asks this model of the mesh, and an inference node for each server beside a worker
+/// without models and a gateway without both.
+async fn with_agents(model: &str, more: &str, servers: &[(&str, &ModelServer)]) -> Vec<Node> {
+    let mut gateway = Spec::new("gateway");
+    gateway.services = json!({"agents": false, "inference": false});
+    let gateway = gateway.start();
+    let seeds = [gateway.spec.url()];
+    let mut worker = Spec::new("worker").agent_file("asks", &asks(model, more)).seeds(&seeds);
+    worker.services = json!({"inference": false});
+    let mut nodes = vec![gateway, worker.start()];
+    for (name, server) in servers {
+        let providers = providers(&[("gpu", &vllm(server))]);
+        nodes.push(inference(name, &providers).seeds(&seeds).start());
+    }
+    until_whole(&nodes.iter().collect::<Vec<_>>()).await;
+    let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
+    for node in &nodes {
+        until_models(node, &[("m", &names)]).await;
+    }
+    nodes
+}
+
+fn asks(model: &str, more: &str) -> String {
+    format!(
+        "metadata: {{name: asks}}\nspec:\n  model:\n    primary: {{provider: mesh, model: {model}}}\n{more}"
+    )
+}
+
+async fn run(node: &Node, query: &str) -> (u16, Value) {
+    node.post("/v1/agents/asks/run", &json!({"query": query})).await
+}
+
+#[tokio::test]
+async fn an_agent_asks_a_model_of_the_mesh_and_goes_on_when_a_node_of_it_dies() {
+    let servers = [ModelServer::named("one", &["m"]), ModelServer::named("two", &["m"])];
+    let named = [("one", &servers[0]), ("two", &servers[1])];
+    let mut nodes = with_agents("m", "", &named).await;
+    let (status, body) = run(&nodes[0], "hello").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(text(&body["answer"]).ends_with(": hello"), "{body}");
+    let used = &body["usage"]["by_model"][0];
+    assert_eq!((&used["provider"], &used["tokens_out"]), (&json!("mesh"), &json!(5)), "{body}");
+    let doctor = nodes[1].get("/v1/system/doctor").await;
+    assert_eq!(doctor["checks"]["provider:default:asks/cand0"]["status"], "ok", "{doctor}");
+
+    let url = nodes[0].url("/v1/agents/asks/run");
+    let ask = || tokio::spawn(client().post(&url).json(&json!({"query": "wait"})).send());
+    let waiting: Vec<_> = (0..6).map(|_| ask()).collect();
+    until("all are being answered", async || {
+        servers.iter().map(|server| server.records().active).sum::<usize>() == 6
+    })
+    .await;
+    assert_eq!([servers[0].records().active, servers[1].records().active], [3, 3]);
+    nodes[2].kill();
+    until("the other one answers all", async || servers[1].records().active == 6).await;
+    servers[1].go_on();
+    for waits in waiting {
+        assert_eq!(waits.await.unwrap().unwrap().status().as_u16(), 200);
+    }
+    let (status, body) = run(&nodes[0], "hello").await;
+    assert_eq!((status, &body["answer"]), (200, &json!("two: hello")));
+
+    // And with the last one, it says what to do.
+    nodes[3].kill();
+    until("it is dead", async || nodes[1].status_of("two").await.as_deref() == Some("dead")).await;
+    let (status, error) = run(&nodes[0], "hello").await;
+    assert_eq!((status, &error["code"]), (502, &json!("model_no_eligible_provider")), "{error}");
+    let hint = text(&error["detail"]["hint"]);
+    assert!(hint.contains("astromeshctl models list") && hint.contains("ollama pull m"), "{error}");
+}
+
+#[tokio::test]
+async fn a_run_on_a_full_node_gets_the_model_of_the_same_node() {
+    let server = ModelServer::start(&["m"]);
+    let api = |spec: Spec| {
+        let (host, port) = (spec.host.clone(), spec.port);
+        let keys = json!({
+            "host": host, "port": port, "max_concurrent": 1, "queue_max": 1,
+            "model_max_concurrent": 1, "queue_timeout": 20
+        });
+        spec.spec_key("api", keys)
+    };
+    let node = Spec::new("full")
+        .agent_file("asks", &asks("m", ""))
+        .file("providers.yaml", &providers(&[("gpu", &vllm(&server))]));
+    let node = api(node).start();
+    until_models(&node, &[("m", &["full"])]).await;
+    let (status, body) = run(&node, "hello").await;
+    assert_eq!((status, &body["answer"]), (200, &json!("server: hello")), "{body}");
+
+    // Each has one place: a run and its chat take both, and others wait in their own queue.
+    let url = node.url("/v1/agents/asks/run");
+    let first = tokio::spawn(client().post(&url).json(&json!({"query": "wait"})).send());
+    until("it is being answered", async || server.records().active == 1).await;
+    let chats = node.url("/v1/inference/m/chat/completions");
+    let second = tokio::spawn(client().post(&chats).json(&says("hello")).send());
+    until("the second waits", async || node_waits(&node).await == 1).await;
+    let (status, _, error) =
+        chat(&node, "/v1/chat/completions", &json!({"model": "m", "messages": []})).await;
+    assert_eq!((status, &error["code"]), (429, &json!("queue_full")), "{error}");
+    assert_eq!(error["error"]["code"], "queue_full");
+    server.go_on();
+    for waits in [first, second] {
+        assert_eq!(waits.await.unwrap().unwrap().status().as_u16(), 200);
+    }
+}
+
+/// Requests that wait for a place on a node.
+async fn node_waits(node: &Node) -> u64 {
+    let page = client().get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let line =
+        page.lines().find(|line| line.starts_with("astromesh_requests_in_flight{at=\"queued\"}"));
+    line.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap()
+}
+
+/// What a node with this profile does that has agents and model servers in its files.
+#[tokio::test]
+async fn each_profile_does_what_its_role_says_and_no_more() {
+    let server = ModelServer::start(&["m"]);
+    let rows = [
+        ("full", true, true),
+        ("gateway", false, false),
+        ("worker", true, false),
+        ("inference", false, true),
+        ("mesh-gateway", false, false),
+        ("mesh-worker", true, false),
+        ("mesh-inference", false, true),
+    ];
+    for (profile, runs_agents, serves_models) in rows {
+        let path = format!("{}/config/profiles/{profile}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let profile_text = std::fs::read_to_string(path).unwrap();
+        let profile_spec: Value = astromesh::config::yaml::read(&profile_text).unwrap();
+        let mut spec = Spec::new(profile)
+            .echo_agent("echo", 0)
+            .file("providers.yaml", &providers(&[("gpu", &vllm(&server))]));
+        spec.services = profile_spec["spec"]["services"].clone();
+        spec.mesh = profile_spec["spec"]["mesh"]["enabled"] == true;
+        // Peers are asked, and this is about the node itself.
+        let node = spec.start();
+        until("it serves", async || client().get(node.url("/v1/health")).send().await.is_ok())
+            .await;
+        let (status, body) = node.post("/v1/agents/echo/run", &json!({"query": "q"})).await;
+        assert_eq!(status == 200, runs_agents, "{profile}: {body}");
+        if serves_models {
+            until_models(&node, &[("m", &[profile])]).await;
+        } else {
+            assert_eq!(models(&node).await, [], "{profile}");
+        }
+        let (status, _, body) = chat(&node, "/v1/inference/m/chat/completions", &says("q")).await;
+        assert_eq!(status, if serves_models { 200 } else { 404 }, "{profile}: {body}");
+        let lists = std::mem::take(&mut server.records().lists);
+        assert_eq!(lists > 0, serves_models, "{profile} has asked the server {lists} times");
+    }
+}
+
+#[tokio::test]
+async fn ollama_of_the_environment_is_served_unless_a_provider_speaks_of_it() {
+    let server = ModelServer::start(&["llama3:latest", "phi4"]);
+    let address = server.address;
+    let start = |name: &str, block: Option<&str>| {
+        let blocks: Vec<_> = block.iter().map(|block| ("local", *block)).collect();
+        let text = if blocks.is_empty() { String::new() } else { providers(&blocks) };
+        let mut spec = inference(name, &text);
+        spec.prefix = vec!["env".to_owned(), format!("OLLAMA_HOST={address}")];
+        spec.mesh = false;
+        spec.start()
+    };
+    until_models(&start("none", None), &[("llama3", &["none"]), ("phi4", &["none"])]).await;
+    // It has the same endpoint without saying so.
+    let limited = start("limited", Some("type: ollama, models: [phi4]"));
+    until_models(&limited, &[("phi4", &["limited"])]).await;
+    let elsewhere = start("elsewhere", Some("type: ollama, endpoint: \"http://127.0.0.1:9\""));
+    until_models(&elsewhere, &[("llama3", &["elsewhere"]), ("phi4", &["elsewhere"])]).await;
+    drop((limited, elsewhere));
+    server.records().lists = 0;
+    let off = start("off", Some("type: ollama, serve: false"));
+    until("it serves", async || client().get(off.url("/v1/health")).send().await.is_ok()).await;
+    assert_eq!((models(&off).await, server.records().lists), (Vec::new(), 0));
 }

@@ -13,6 +13,8 @@ pub(super) enum Protocol {
     OpenAi,
     Ollama,
     Anthropic,
+    /// That of this node's own server.
+    Mesh,
 }
 
 /// A kind of provider.
@@ -38,6 +40,8 @@ enum Endpoint {
     Ollama,
     /// Each block must have one; `/v1` is added where it is left out.
     Needed,
+    /// No block may have one: the own node is asked, whose address is known when it runs.
+    Own,
 }
 
 /// What a block without a word about it means.
@@ -78,6 +82,14 @@ const BUILT: &[Kind] = &[
         is_local: true,
         key: None,
     },
+    Kind {
+        names: &["mesh"],
+        protocol: Protocol::Mesh,
+        endpoint: Endpoint::Own,
+        model: None,
+        is_local: false,
+        key: None,
+    },
 ];
 
 /// Every documented name, those included that this version does not have.
@@ -91,6 +103,7 @@ pub(super) const NAMES: &[&str] = &[
     "vllm",
     "llamacpp",
     "hf_tgi",
+    "mesh",
     "onnx",
     "litellm",
     "centinela",
@@ -105,7 +118,7 @@ impl Kind {
     /// Parameters of other protocols, and what this one has in their place.
     pub(super) const fn foreign_parameters(&self) -> &'static [(&'static str, &'static str)] {
         match self.protocol {
-            Protocol::OpenAi => &[],
+            Protocol::OpenAi | Protocol::Mesh => &[],
             Protocol::Ollama => ollama::FOREIGN_PARAMETERS,
             Protocol::Anthropic => anthropic::FOREIGN_PARAMETERS,
         }
@@ -114,7 +127,9 @@ impl Kind {
     /// Fields of a request that are not the file's to set.
     pub(super) const fn reserved_parameters(&self) -> &'static [&'static str] {
         match self.protocol {
-            Protocol::OpenAi | Protocol::Ollama => &["model", "messages", "tools", "stream"],
+            Protocol::OpenAi | Protocol::Ollama | Protocol::Mesh => {
+                &["model", "messages", "tools", "stream"]
+            }
             Protocol::Anthropic => &["model", "messages", "tools", "stream", "system"],
         }
     }
@@ -131,6 +146,7 @@ impl Kind {
             Endpoint::Fixed(url) => Url::parse(url).map_err(|error| error.to_string()),
             Endpoint::Ollama => ollama::base_url()
                 .map_err(|what| format!("{what}; mend it, or write endpoint here")),
+            Endpoint::Own => Url::parse("http://localhost").map_err(|error| error.to_string()),
             Endpoint::Needed => {
                 Err("missing; write http://HOST:PORT, where the model server listens".to_owned())
             }
@@ -140,7 +156,7 @@ impl Kind {
     /// The base URL of the protocol for an endpoint that a file gives.
     pub(super) fn base_url(&self, endpoint: Url) -> Url {
         match self.endpoint {
-            Endpoint::Fixed(_) => endpoint,
+            Endpoint::Fixed(_) | Endpoint::Own => endpoint,
             Endpoint::Ollama => ollama::server_url(endpoint),
             Endpoint::Needed => with_v1(endpoint),
         }
@@ -150,7 +166,7 @@ impl Kind {
     pub(super) fn speaks_openai(&self) -> bool {
         match self.protocol {
             Protocol::OpenAi | Protocol::Ollama => true,
-            Protocol::Anthropic => false,
+            Protocol::Anthropic | Protocol::Mesh => false,
         }
     }
 
@@ -159,9 +175,14 @@ impl Kind {
         match self.protocol {
             Protocol::OpenAi => Some(base_url),
             Protocol::Ollama => Some(with_v1(base_url)),
-            Protocol::Anthropic => None,
+            Protocol::Anthropic | Protocol::Mesh => None,
         }
     }
+}
+
+/// The base URL of the `OpenAI` protocol of Ollama at this URL.
+pub(in crate::agent) fn openai_url_of_ollama(server: Url) -> Url {
+    with_v1(server)
 }
 
 /// The URL with `/v1` at the end of its path.
@@ -183,7 +204,7 @@ pub(super) fn not_built(name: &str, key: &str) -> String {
         ),
         "centinela" | "onnx" => "use a model server that speaks the OpenAI protocol".to_owned(),
         _ => {
-            return "unknown provider; this version has openai_compat, openai, azure_openai, anthropic, ollama, vllm, llamacpp, hf_tgi and echo".to_owned();
+            return "unknown provider; this version has openai_compat, openai, azure_openai, anthropic, ollama, vllm, llamacpp, hf_tgi, mesh and echo".to_owned();
         }
     };
     format!("not built in this version; {instead}")

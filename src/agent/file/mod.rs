@@ -22,6 +22,7 @@ use section::{Path, Problems, Section};
 
 pub(in crate::agent) use section::{one_line, problem};
 
+pub(in crate::agent) use kind::openai_url_of_ollama;
 pub(in crate::agent) use model::Candidate;
 pub(in crate::agent) use provider::{Provider, read as read_providers};
 pub(in crate::agent) use tools::ToolBlock;

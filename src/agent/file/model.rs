@@ -47,6 +47,7 @@ pub(in crate::agent) enum Candidate {
     OpenAi(Settings),
     Ollama(Settings),
     Anthropic(Settings),
+    Mesh(Settings),
     Echo { model: String, delay: Duration },
 }
 
@@ -148,6 +149,7 @@ fn candidate(
             Protocol::OpenAi => Candidate::OpenAi(settings),
             Protocol::Ollama => Candidate::Ollama(settings),
             Protocol::Anthropic => Candidate::Anthropic(settings),
+            Protocol::Mesh => Candidate::Mesh(settings),
         });
     }
     match provider {
@@ -174,6 +176,14 @@ fn settings(
     let model = block.string("model", problems).or(kind.model);
     if model.is_none() && block.value("model").is_none() {
         block.wrong("model", "missing; write the name under which the server has it", problems);
+    }
+    if kind.protocol == Protocol::Mesh {
+        for key in ["endpoint", "api_key", "api_key_env"] {
+            if block.value(key).is_some() {
+                let what = "has no meaning for models of the mesh: remove it, and say it in a provider of the node that serves the model";
+                problems.add(&block.path.key(key), None, what);
+            }
+        }
     }
     let parameters = parameters(kind, block, problems);
     let (endpoint, key) = endpoint_and_key(kind, block, problems)?;

@@ -110,7 +110,7 @@ impl Provider {
         let list = match kind.protocol {
             Protocol::OpenAi => ListProtocol::OpenAi,
             Protocol::Ollama => ListProtocol::Ollama,
-            Protocol::Anthropic => return None,
+            Protocol::Anthropic | Protocol::Mesh => return None,
         };
         let endpoint = self.endpoint()?;
         Some(ModelServer {
@@ -135,6 +135,12 @@ impl Provider {
             None => self.kind()?.endpoint_default().err()?,
         };
         Some(format!("{}: {}.endpoint: {what}", self.file, self.name))
+    }
+
+    /// Whether it says of this server whether its models are served, by its type or by `serve`.
+    pub(in crate::agent) fn decides_on(&self, api: &Url) -> bool {
+        let Some((kind, endpoint)) = self.kind().zip(self.endpoint()) else { return false };
+        (kind.is_local || self.serve.is_some()) && kind.openai_url(endpoint).as_ref() == Some(api)
     }
 
     /// `None` when this version does not have it.

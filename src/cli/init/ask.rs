@@ -130,16 +130,15 @@ impl<R: BufRead, W: Write> Asker<R, W> {
             answers.provider = self.choice("Provider of the model", &Provider::Echo)?;
         }
         check_flags(args, answers.role, Some(answers.provider))?;
-        let is_bare = answers.provider.is_bare();
         let needed = |text: &str| match text {
             "" => Err("it is needed for this provider".to_owned()),
             text => Ok(text.to_owned()),
         };
-        if is_bare && args.endpoint.is_none() {
+        if answers.provider.needs_endpoint() && args.endpoint.is_none() {
             let endpoint = self.question("Base URL of its API", "", needed)?;
             answers.endpoint = Some(endpoint);
         }
-        if is_bare && args.model.is_none() {
+        if answers.provider.needs_model() && args.model.is_none() {
             answers.model = Some(self.question("Name of the model", "", needed)?);
         }
         if answers.provider.key_variable().is_some() && !args.env_file {
@@ -266,7 +265,7 @@ mod tests {
             shown,
             "Role of this node (full, gateway, worker, inference) [full]: Part of a mesh? [no]: \
              Port of HTTP and gossip [8000]: Provider of the model (echo, openai, anthropic, \
-             ollama, vllm, llamacpp, hf_tgi, openai_compat) [echo]: "
+             ollama, vllm, llamacpp, hf_tgi, mesh, openai_compat) [echo]: "
         );
     }
 

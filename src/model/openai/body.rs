@@ -9,7 +9,11 @@ use crate::model::types::TOOL_CALLS_MAX;
 use crate::model::{Completion, Message, Settings, TokenUsage, ToolCall, ToolSpec};
 
 /// The body of a request. The fields of `parameters` come first, so that ours win.
-pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSpec]) -> Value {
+pub(in crate::model) fn request(
+    settings: &Settings,
+    messages: &[Message],
+    tools: &[ToolSpec],
+) -> Value {
     let mut body = settings.parameters.clone();
     body.insert("model".to_owned(), settings.model.clone().into());
     body.insert("messages".to_owned(), messages.iter().map(message).collect());
@@ -101,7 +105,7 @@ struct UsageBody {
 }
 
 /// Reads the answer of a successful call; the error says what is wrong with it.
-pub(super) fn completion(bytes: &[u8]) -> Result<Completion, String> {
+pub(in crate::model) fn completion(bytes: &[u8]) -> Result<Completion, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let Some(choice) = answer.choices.into_iter().next() else {
         return Err("it has no choices".to_owned());

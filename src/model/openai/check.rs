@@ -18,6 +18,21 @@ struct Listed {
     id: String,
 }
 
+impl Listed {
+    /// Ollama lists `llama3:latest` for what may be called `llama3`.
+    fn is(&self, model: &str) -> bool {
+        let rest = self.id.strip_prefix(model);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+}
+
+/// Whether the text is a list that has exactly this model, its default tag told or not.
+pub(in crate::model) fn lists(list: &[u8], model: &str) -> bool {
+    let model = model.strip_suffix(":latest").unwrap_or(model);
+    serde_json::from_slice(list)
+        .is_ok_and(|List { data }| data.iter().any(|listed| listed.id == model))
+}
+
 impl OpenAi {
     /// Asks for the list of models, with the key of a call.
     pub(super) async fn list(&self, limit: Duration) -> Result<Availability, ModelError> {
@@ -33,12 +48,7 @@ impl OpenAi {
     fn find(&self, list: &[u8]) -> Availability {
         let Ok(List { data }) = serde_json::from_slice(list) else { return Availability::Answers };
         let model = self.server.settings.model.as_str();
-        // Ollama lists `llama3:latest` for what may be called `llama3`.
-        let is_it = |listed: &Listed| {
-            let rest = listed.id.strip_prefix(model);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-        };
-        if data.is_empty() || data.iter().any(is_it) {
+        if data.is_empty() || data.iter().any(|listed| listed.is(model)) {
             Availability::Answers
         } else {
             Availability::NotListed
