@@ -39,12 +39,13 @@ const JSON: &str = "application/json";
 const NAMED_MAX: usize = 20;
 
 /// What of a request says how it is to be treated on its way through the mesh.
-const PASSED_ON: [HeaderName; 5] = [
+const PASSED_ON: [HeaderName; 6] = [
     REQUEST_ID,
     HeaderName::from_static(headers::SESSION),
     HeaderName::from_static(headers::DEADLINE),
     HeaderName::from_static(headers::EXPLAIN),
     HeaderName::from_static(headers::TRACEPARENT),
+    HeaderName::from_static(headers::TRACESTATE),
 ];
 
 /// What of its answer the client sees.

@@ -30,5 +30,7 @@ pub const REPLAYED: &str = "x-astromesh-replayed";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The span that a request belongs to, as W3C Trace Context says it.
 pub const TRACEPARENT: &str = "traceparent";
+/// What tracing systems say of it.
+pub const TRACESTATE: &str = "tracestate";
 /// The id of a request.
 pub const REQUEST_ID: &str = "x-request-id";

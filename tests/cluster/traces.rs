@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::collector::{Collector, Seen};
 use crate::commands::alone;
 use crate::harness::{Node, Spec, client, free_port, mesh, text, until, until_whole};
+use crate::model_server::ModelServer;
 
 /// Of a client that traces.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -334,6 +335,33 @@ async fn attempts_at_nodes_that_fail_are_spans_of_their_own() {
     assert_eq!((second.trace(), second.parent()), (failed.trace(), failed.parent()));
     let request = spans.iter().find(|span| span.id() == failed.parent()).unwrap();
     assert_eq!((request.get("astromesh.tried"), request.is_error), ("2", false));
+}
+
+#[tokio::test]
+async fn a_chat_with_a_model_of_the_mesh_is_part_of_the_trace_of_its_client() {
+    let (collector, url) = Collector::http().await;
+    let server = ModelServer::start(&["m1"]);
+    let providers = format!(
+        "spec: {{providers: {{local: {{type: vllm, endpoint: 'http://{}/v1'}}}}}}",
+        server.address
+    );
+    let spec = Spec::new("a").file("providers.yaml", &providers);
+    let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
+    until("the model is served", async || node.get("/v1/models").await["data"] != json!([])).await;
+    let request = client()
+        .post(node.url("/v1/chat/completions"))
+        .json(
+            &json!({"model": "m1", "messages": [{"role": "user", "content": "a-secret-question"}]}),
+        )
+        .header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+
+    let spans = collector.trace(TRACE, 1).await;
+    let name = "POST /v1/inference/{model}/chat/completions";
+    let chat = one(&spans, name, SpanKind::Server);
+    assert_eq!(chat.parent(), SPAN);
+    said(chat, &[("gen_ai.request.model", "m1"), ("astromesh.served_by", "a")]);
+    assert!(!collector.raw().contains("a-secret"));
 }
 
 #[tokio::test]
