@@ -14,7 +14,7 @@ pub(super) struct Recording<'a> {
     records: &'a Records,
     pub(super) recorder: Recorder,
     pub(super) usage: Tally,
-    caller: Option<Caller>,
+    pub(super) caller: Option<Caller>,
     has_ended: bool,
 }
 

@@ -13,7 +13,9 @@ use super::records::Records;
 use super::tools::Toolbox;
 use super::trace::{Outcome, Recorder, SpanIndex};
 use super::types::{RunRequest, RunResponse, Step};
-use crate::model::{ChatModel, Completion, ErrorCode, Message, ModelError, TokenUsage, ToolCall};
+use crate::model::{
+    ChatModel, ChatRequest, Completion, ErrorCode, Message, ModelError, TokenUsage, ToolCall,
+};
 
 /// The one role of the one pattern.
 pub(super) const ROLE: &str = "default";
@@ -102,7 +104,7 @@ impl Agent {
         recording: &mut Recording<'_>,
         parent: SpanIndex,
     ) -> Result<Completion, RunError> {
-        let Recording { recorder, usage, .. } = recording;
+        let Recording { recorder, usage, caller, .. } = recording;
         let mut errors = Vec::new();
         for offset in 0..self.models.len() {
             let index = (*preferred + offset) % self.models.len();
@@ -110,7 +112,13 @@ impl Agent {
             let span = recorder.start("llm.complete", Some(parent));
             let provider = ("provider", Value::from(model.kind()));
             recorder.describe(span, [provider, ("model", Value::from(model.name()))]);
-            match model.complete(messages, self.toolbox.specs()).await {
+            let traceparent = caller.as_ref().map(|caller| caller.traceparent(recorder.id(span)));
+            let request = ChatRequest {
+                messages,
+                tools: self.toolbox.specs(),
+                traceparent: traceparent.as_deref(),
+            };
+            match model.complete(request).await {
                 Ok(completion) => {
                     let calls = ("tool_calls", Value::from(completion.tool_calls.len()));
                     recorder.end(span, Outcome::Done, [calls]);

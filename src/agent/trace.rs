@@ -69,6 +69,11 @@ impl Recorder {
         SpanIndex(index)
     }
 
+    /// The id of a span.
+    pub(super) fn id(&self, SpanIndex(index): SpanIndex) -> &str {
+        self.trace.spans.get(index).map_or("", |span| &span.span_id)
+    }
+
     /// Adds details to a span.
     pub(super) fn describe<const N: usize>(
         &mut self,

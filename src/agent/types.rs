@@ -26,8 +26,22 @@ pub struct RunRequest {
 pub struct Caller {
     /// The id of the trace: 32 hexadecimal digits.
     pub trace_id: String,
-    /// The value of the header `traceparent` that says so.
-    pub traceparent: String,
+    /// The id of the span: 16 hexadecimal digits.
+    pub span_id: String,
+    /// Whether the trace is exported, here or elsewhere.
+    pub is_sampled: bool,
+    /// Whether this node exports the spans of the run.
+    pub is_recorded: bool,
+}
+
+impl Caller {
+    /// The value of the header `traceparent` for what is asked within a span of the run. Where that
+    /// is not exported, the caller is the nearest span that others may know.
+    #[must_use]
+    pub fn traceparent(&self, span_id: &str) -> String {
+        let span_id = if self.is_recorded { span_id } else { &self.span_id };
+        format!("00-{}-{span_id}-{:02x}", self.trace_id, u8::from(self.is_sampled))
+    }
 }
 
 fn default_session() -> String {
@@ -336,4 +350,24 @@ pub struct ToolUsage {
     pub calls: u64,
     /// Those of them that did not work.
     pub failed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_told_of_a_span_only_where_it_is_exported() {
+        let (trace_id, span_id) = ("1".repeat(32), "2".repeat(16));
+        for (is_sampled, is_recorded, expected) in [
+            (true, true, "own-01"),
+            (true, false, "2222222222222222-01"),
+            (false, false, "2222222222222222-00"),
+        ] {
+            let (trace_id, span_id) = (trace_id.clone(), span_id.clone());
+            let caller = Caller { trace_id, span_id, is_sampled, is_recorded };
+            let expected = format!("00-{}-{expected}", "1".repeat(32));
+            assert_eq!(caller.traceparent("own"), expected);
+        }
+    }
 }

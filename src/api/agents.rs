@@ -99,7 +99,7 @@ pub async fn run(
 }
 
 async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
-    let caller = caller(request.headers());
+    let caller = caller(app, request.headers());
     let body = body::read(request).await?;
     let request = RunRequest { caller, ..body::parse(&body)? };
     let answer = app.agents.run(name, request, &app.records).await;
@@ -109,9 +109,14 @@ async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, A
 }
 
 /// The span of the request: that of the data plane where traces are exported, else the client's.
-fn caller(headers: &HeaderMap) -> Option<Caller> {
+fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
     let context = TraceContext::parse(headers.get(TRACEPARENT)?.as_bytes())?;
-    Some(Caller { trace_id: context.trace_id(), traceparent: context.traceparent() })
+    Some(Caller {
+        trace_id: context.trace_id(),
+        span_id: context.span_id(),
+        is_sampled: context.is_sampled,
+        is_recorded: context.is_sampled && app.exports_traces,
+    })
 }
 
 /// Says in the answer that this node gave it.

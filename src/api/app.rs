@@ -29,6 +29,8 @@ pub struct App {
     pub agents: Arc<dyn Agents>,
     /// What their runs leave behind.
     pub records: Records,
+    /// Whether it goes to a collector, too.
+    pub exports_traces: bool,
     /// When the process started.
     pub started: Instant,
     /// The gossip; `None` when the mesh is off.

@@ -10,8 +10,8 @@ use reqwest::Client;
 
 use super::server::{Answer, Call, KeyHeader, Server, without_path_end};
 use super::{
-    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, ModelError,
-    Settings, ToolSpec,
+    Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message,
+    ModelError, Settings, ToolSpec,
 };
 use body::Reading;
 
@@ -113,12 +113,8 @@ impl ChatModel for Anthropic {
         &self.server.settings.model
     }
 
-    fn complete<'a>(
-        &'a self,
-        messages: &'a [Message],
-        tools: &'a [ToolSpec],
-    ) -> CompletionFuture<'a> {
-        Box::pin(self.ask(messages, tools))
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a> {
+        Box::pin(self.ask(request.messages, request.tools))
     }
 
     fn check(&self, limit: Duration) -> CheckFuture<'_> {

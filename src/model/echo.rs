@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, ToolSpec,
+    Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message,
 };
 
 /// The longest delay that may be configured, in milliseconds.
@@ -36,12 +36,13 @@ impl ChatModel for Echo {
         &self.name
     }
 
-    fn complete<'a>(&'a self, messages: &'a [Message], _: &'a [ToolSpec]) -> CompletionFuture<'a> {
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a> {
         Box::pin(async move {
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
-            let query = messages
+            let query = request
+                .messages
                 .iter()
                 .rev()
                 .find_map(|message| match message {

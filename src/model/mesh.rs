@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::server::{Answer, Call, KeyHeader, Server};
 use super::{
-    Access, Availability, ChatModel, CheckFuture, Completion, CompletionFuture, ErrorCode, Message,
-    ModelError, Settings, ToolSpec, openai,
+    Access, Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture,
+    ErrorCode, ModelError, Settings, openai,
 };
 
 /// What spans and sums call it.
@@ -45,14 +45,14 @@ impl Mesh {
         Self { server: Server::new(access.client.clone(), KeyHeader::Bearer, settings) }
     }
 
-    async fn ask(
-        &self,
-        messages: &[Message],
-        tools: &[ToolSpec],
-    ) -> Result<Completion, ModelError> {
-        let body = openai::body::request(&self.server.settings, messages, tools);
+    async fn ask(&self, chat: ChatRequest<'_>) -> Result<Completion, ModelError> {
+        let body = openai::body::request(&self.server.settings, chat.messages, chat.tools);
         let path = ["v1", "inference", self.name(), "chat", "completions"];
-        let answer = self.server.send(self.server.post(&path, &body), Call::Completion).await?;
+        let mut request = self.server.post(&path, &body);
+        if let Some(traceparent) = chat.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let answer = self.server.send(request, Call::Completion).await?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
@@ -110,12 +110,8 @@ impl ChatModel for Mesh {
         &self.server.settings.model
     }
 
-    fn complete<'a>(
-        &'a self,
-        messages: &'a [Message],
-        tools: &'a [ToolSpec],
-    ) -> CompletionFuture<'a> {
-        Box::pin(self.ask(messages, tools))
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a> {
+        Box::pin(self.ask(request))
     }
 
     fn check(&self, limit: Duration) -> CheckFuture<'_> {

@@ -18,6 +18,6 @@ pub use client::{Access, Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
 pub use server::{Key, Settings};
 pub use types::{
-    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, Message, Original,
-    TokenUsage, ToolCall, ToolSpec,
+    Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message,
+    Original, TokenUsage, ToolCall, ToolSpec,
 };

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::server::{Answer, Call, KeyHeader, Server};
 use super::{
-    Availability, ChatModel, CheckFuture, Completion, CompletionFuture, ErrorCode, Message,
-    ModelError, Settings, ToolSpec,
+    Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, ErrorCode,
+    Message, ModelError, Settings, ToolSpec,
 };
 
 pub use address::{HOST_VARIABLE, base_url, server_url, url_of_host};
@@ -157,12 +157,8 @@ impl ChatModel for Ollama {
         &self.server.settings.model
     }
 
-    fn complete<'a>(
-        &'a self,
-        messages: &'a [Message],
-        tools: &'a [ToolSpec],
-    ) -> CompletionFuture<'a> {
-        Box::pin(self.ask(messages, tools))
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a> {
+        Box::pin(self.ask(request.messages, request.tools))
     }
 
     fn check(&self, limit: Duration) -> CheckFuture<'_> {

@@ -14,7 +14,8 @@ use super::server::{Call, KeyHeader, Server};
 pub(super) use check::lists;
 
 use super::{
-    ChatModel, CheckFuture, Completion, CompletionFuture, Message, ModelError, Settings, ToolSpec,
+    ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message, ModelError,
+    Settings, ToolSpec,
 };
 
 /// A model behind an OpenAI-compatible endpoint, which is the base URL without `/chat/completions`.
@@ -62,12 +63,8 @@ impl ChatModel for OpenAi {
         &self.server.settings.model
     }
 
-    fn complete<'a>(
-        &'a self,
-        messages: &'a [Message],
-        tools: &'a [ToolSpec],
-    ) -> CompletionFuture<'a> {
-        Box::pin(self.ask(messages, tools))
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a> {
+        Box::pin(self.ask(request.messages, request.tools))
     }
 
     fn check(&self, limit: Duration) -> CheckFuture<'_> {

@@ -19,17 +19,25 @@ pub trait ChatModel: Send + Sync + fmt::Debug {
     /// The name of the model, as the agent file gives it.
     fn name(&self) -> &str;
 
-    /// Asks for the next message of this conversation. `tools` may be empty: then none are offered.
+    /// Asks for the next message of a conversation.
     ///
     /// Dropping the future ends the call and closes its connection.
-    fn complete<'a>(
-        &'a self,
-        messages: &'a [Message],
-        tools: &'a [ToolSpec],
-    ) -> CompletionFuture<'a>;
+    fn complete<'a>(&'a self, request: ChatRequest<'a>) -> CompletionFuture<'a>;
 
     /// Looks whether it could be asked, without asking it; takes no longer than `limit`.
     fn check(&self, limit: Duration) -> CheckFuture<'_>;
+}
+
+/// What a model is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct ChatRequest<'a> {
+    /// The conversation.
+    pub messages: &'a [Message],
+    /// May be empty: then none are offered.
+    pub tools: &'a [ToolSpec],
+    /// The span of the call, as the header `traceparent` says it. For nodes of the mesh: a provider
+    /// does not get it.
+    pub traceparent: Option<&'a str>,
 }
 
 /// What [`ChatModel::check`] returns.

@@ -60,11 +60,13 @@ impl Lasting {
         let current = Current { config: Arc::clone(config), agents: Arc::clone(agents) };
         self.current.store(Arc::new(current));
         let agents = Arc::clone(agents) as Arc<dyn Agents>;
+        let tracer = self.traces.follow(config);
         let app = App {
             config: Arc::clone(config),
             directory: self.directory.clone(),
             agents: Arc::clone(&agents),
             records: self.records.clone(),
+            exports_traces: tracer.is_some(),
             started: self.started,
             mesh: self.mesh.clone(),
             reloads: self.reloads.clone(),
@@ -79,7 +81,7 @@ impl Lasting {
             router: api::router(Arc::new(app), self.routes(config)),
             settings: proxy::Settings::from(&config.api),
             access_log: config.api.access_log.then(|| self.log.access_log()),
-            tracer: self.traces.follow(config),
+            tracer,
         }
     }
 

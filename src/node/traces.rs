@@ -110,8 +110,9 @@ fn settings(config: &Runtime, id: NodeId) -> Option<Settings> {
 
 /// Hands a run over, if the trace that it belongs to is exported.
 fn hand_over(tracer: &Tracer, record: &TraceRecord, caller: Option<&Caller>) {
-    let context = caller.and_then(|caller| TraceContext::parse(caller.traceparent.as_bytes()));
-    let Some(caller) = context.filter(|context| context.is_sampled) else { return };
+    let Some(caller) = caller.filter(|caller| caller.is_recorded) else { return };
+    let traceparent = caller.traceparent(&caller.span_id);
+    let Some(caller) = TraceContext::parse(traceparent.as_bytes()) else { return };
     let trace = &record.trace;
     let run = genai::Run {
         caller,

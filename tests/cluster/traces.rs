@@ -345,7 +345,8 @@ async fn a_chat_with_a_model_of_the_mesh_is_part_of_the_trace_of_its_client() {
         "spec: {{providers: {{local: {{type: vllm, endpoint: 'http://{}/v1'}}}}}}",
         server.address
     );
-    let spec = Spec::new("a").file("providers.yaml", &providers);
+    let agent = "metadata: {name: local}\nspec: {model: {primary: {provider: mesh, model: m1}}}\n";
+    let spec = Spec::new("a").file("providers.yaml", &providers).agent_file("local", agent);
     let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
     until("the model is served", async || node.get("/v1/models").await["data"] != json!([])).await;
     let request = client()
@@ -355,13 +356,24 @@ async fn a_chat_with_a_model_of_the_mesh_is_part_of_the_trace_of_its_client() {
         )
         .header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
     assert_eq!(request.send().await.unwrap().status(), 200);
+    // A run that asks such a model: the chat is part of the call of the model.
+    let other = "1".repeat(32);
+    run(&node, "local", &format!("00-{other}-{SPAN}-01")).await;
 
-    let spans = collector.trace(TRACE, 1).await;
     let name = "POST /v1/inference/{model}/chat/completions";
+    let spans = collector.trace(&other, 6).await;
+    let call = one(&spans, "chat m1", SpanKind::Client);
+    assert_eq!(one(&spans, name, SpanKind::Server).parent(), call.id());
+    said(call, &[("gen_ai.provider.name", "mesh")]);
+    let spans = collector.trace(TRACE, 1).await;
     let chat = one(&spans, name, SpanKind::Server);
     assert_eq!(chat.parent(), SPAN);
     said(chat, &[("gen_ai.request.model", "m1"), ("astromesh.served_by", "a")]);
     assert!(!collector.raw().contains("a-secret"));
+    // The server of the model is nobody of the mesh.
+    let records = server.records();
+    assert_eq!(records.chats.len(), 2);
+    assert!(records.chats.iter().all(|(headers, _)| !headers.contains_key("traceparent")));
 }
 
 #[tokio::test]

@@ -201,6 +201,7 @@ impl Node {
             directory: directory.clone(),
             agents: agents.clone(),
             records: Records::default(),
+            exports_traces: false,
             started,
             mesh: None,
             reloads: api::reload::channel().0,

@@ -56,6 +56,12 @@ impl TraceContext {
     pub fn trace_id(&self) -> String {
         self.trace.to_string()
     }
+
+    /// The id of the span: 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        self.span.to_string()
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +77,7 @@ mod tests {
             let text = format!("00-{TRACE}-{SPAN}-{flags}");
             let context = TraceContext::parse(text.as_bytes()).unwrap();
             assert_eq!(context.traceparent(), text);
-            assert_eq!(context.trace_id(), TRACE);
+            assert_eq!((context.trace_id().as_str(), context.span_id().as_str()), (TRACE, SPAN));
             assert_eq!(context.is_sampled, flags == "01");
         }
     }
