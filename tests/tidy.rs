@@ -49,6 +49,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
             "config",
             "directory",
             "gossip",
+            "inference",
             "model",
             "routing",
         ],

@@ -7,7 +7,7 @@
 //! * [`report`]: the shape of an answer
 //! * `readiness`: whether this node takes work
 //! * `network`: what the mesh checks look at; `mesh`, `members` and `address`: those checks
-//! * `agents`: agents, their models and tools; `host`: what the system grants
+//! * `agents`: agents, their models and tools; `models`: model servers; `host`: what the system grants
 //! * `ask`: questions to other nodes
 
 mod address;
@@ -16,6 +16,7 @@ mod ask;
 mod host;
 mod members;
 mod mesh;
+mod models;
 mod network;
 mod readiness;
 pub mod report;
@@ -34,6 +35,7 @@ use crate::agent::Registry;
 use crate::api::types::ReloadStatus;
 use crate::config::Runtime;
 use crate::gossip;
+use crate::inference::Served;
 use crate::routing::LocalLoad;
 use network::{Mute, Network};
 pub use readiness::Condition;
@@ -78,6 +80,8 @@ pub struct Setup {
     pub load: LocalLoad,
     /// For questions to other nodes; follows no redirects.
     pub client: Client,
+    /// The models that this node serves.
+    pub models: Served,
 }
 
 /// Examines this node.
@@ -89,6 +93,7 @@ pub struct Doctor {
     mesh: Option<gossip::Handle>,
     load: LocalLoad,
     client: Client,
+    models: Served,
     turns: Semaphore,
     disks: Disks,
 }
@@ -109,10 +114,10 @@ impl Doctor {
     /// One for this node.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { current, reload, http, started, mesh, load, client } = setup;
+        let Setup { current, reload, http, started, mesh, load, client, models } = setup;
         let turns = Semaphore::new(REPORTS_MAX);
         let disks = Disks::default();
-        Self { current, reload, http, started, mesh, load, client, turns, disks }
+        Self { current, reload, http, started, mesh, load, client, models, turns, disks }
     }
 
     /// Looks at everything; takes five seconds at most, once it is its turn.
@@ -154,6 +159,7 @@ impl Doctor {
         checks.push(("agents".to_owned(), agents::agents(&agents)));
         checks.extend(providers);
         checks.push(("tools".to_owned(), agents::tools(&agents)));
+        checks.extend(models::checks(&self.models));
         Report::of(checks)
     }
 

@@ -74,6 +74,7 @@ impl Drop for Tended {
 impl Watch {
     async fn run(mut self, mut answered: mpsc::Receiver<Answer>) {
         self.tend();
+        self.publish();
         loop {
             tokio::select! {
                 changed = self.wanted.changed() => {
@@ -121,15 +122,15 @@ impl Watch {
 
     /// Swaps in what there is now, if that is something else.
     fn publish(&self) {
-        let mut table = Table::new();
+        let mut models = BTreeMap::new();
         let mut left_out = 0_usize;
         for tended in &self.tended {
             for (known_as, name) in &tended.models {
-                if table.contains_key(known_as) {
+                if models.contains_key(known_as) {
                     debug!(model = known_as, provider = tended.server.place.name, "served twice");
-                } else if table.len() < MODELS_MAX {
+                } else if models.len() < MODELS_MAX {
                     let server = Arc::clone(&tended.server);
-                    table.insert(known_as.clone(), Model { server, name: name.clone() });
+                    models.insert(known_as.clone(), Model { server, name: name.clone() });
                 } else {
                     left_out += 1;
                 }
@@ -137,18 +138,20 @@ impl Watch {
         }
         let is_same = |a: &Model, b: &Model| Arc::ptr_eq(&a.server, &b.server) && a.name == b.name;
         self.table.send_if_modified(|held| {
-            let is_other = held.len() != table.len()
-                || !held.iter().zip(&table).all(|(a, b)| a.0 == b.0 && is_same(a.1, b.1));
+            let before = &held.models;
+            let is_other = before.len() != models.len()
+                || !before.iter().zip(&models).all(|(a, b)| a.0 == b.0 && is_same(a.1, b.1));
             if is_other {
                 if left_out > 0 {
                     warn!(left_out, "a node serves {MODELS_MAX} models; the others are left out");
                 }
                 info!(
-                    models = table.keys().cloned().collect::<Vec<_>>().join(","),
+                    models = models.keys().cloned().collect::<Vec<_>>().join(","),
                     "models served"
                 );
-                *held = Arc::new(table);
             }
+            let servers = self.tended.iter().map(|tended| Arc::clone(&tended.server)).collect();
+            *held = Arc::new(Table { models, servers });
             is_other
         });
     }
@@ -187,6 +190,7 @@ async fn watch_one(
                     }
                     warned = warnings;
                 }
+                server.has_said(Ok(models.keys().cloned().collect()));
                 if answers.send((number, models)).await.is_err() {
                     return;
                 }
@@ -198,6 +202,7 @@ async fn watch_one(
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
+                server.has_said(Err(error.to_string()));
                 if thought != Thought::Gone {
                     thought = Thought::Gone;
                     warn!(

@@ -43,6 +43,9 @@ use crate::telemetry::metrics::Metrics;
 /// hangs must not hold up the end of the process.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
+/// Model servers that a node serves the models of. Each is asked every half a minute.
+const SERVERS_MAX: usize = 64;
+
 /// Time to write the last results.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -374,6 +377,7 @@ fn doctor(
         mesh,
         load: local.load.clone(),
         client: local.access.client.clone(),
+        models: local.models.clone(),
     }))
 }
 
@@ -409,9 +413,13 @@ pub(super) fn model_servers(config: &Runtime, agents: &Registry) -> Vec<ModelSer
     if !config.services.contains(Service::Inference) {
         return Vec::new();
     }
-    let (servers, warning) = agents.model_servers();
+    let (mut servers, warning) = agents.model_servers();
     if let Some(warning) = warning {
         warn!("the models of Ollama are not served: {warning}");
+    }
+    if servers.len() > SERVERS_MAX {
+        warn!(servers = servers.len(), "only the first {SERVERS_MAX} model servers are served");
+        servers.truncate(SERVERS_MAX);
     }
     servers
 }

@@ -43,8 +43,11 @@ async fn until_models(node: &Node, expected: &[(&str, &[&str])]) {
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let expected: Vec<_> =
         expected.iter().map(|(model, nodes)| ((*model).to_owned(), owned(nodes))).collect();
-    until(&format!("{} sees {expected:?}", node.name()), async || models(node).await == expected)
-        .await;
+    until(&format!("{} sees {expected:?}", node.name()), async || {
+        let is_up = client().get(node.url("/v1/models")).send().await.is_ok();
+        is_up && models(node).await == expected
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -117,8 +120,13 @@ async fn a_model_server_that_starts_late_is_served_and_one_missing_is_told_once(
     until("it says that nothing answers", async || node.log().contains("does not say what it has"))
         .await;
     assert_eq!(models(&node).await, []);
+    let row = "model_server:late";
+    let doctor = node.get("/v1/system/doctor").await;
+    assert_eq!(doctor["checks"][row]["status"], "unreachable", "{doctor}");
     let _server = ModelServer::start_at("late", late, &["late"]);
     until_models(&node, &[("late", &["node"])]).await;
+    let doctor = node.get("/v1/system/doctor").await;
+    assert_eq!(doctor["checks"][row]["models"], json!(["late"]), "{doctor}");
     assert_eq!(node.log().matches("does not say what it has").count(), 1, "{}", node.log());
     until("it says that one answers", async || node.log().contains("model server answers")).await;
 }
@@ -280,7 +288,9 @@ async fn a_model_is_withdrawn_when_its_server_goes_and_is_back_with_it() {
     // The one that was asked in vain has looked at once.
     until_models(&nodes[0], &[("m", &["two"])]).await;
     let back = ModelServer::start_at("back", address, &["m"]);
-    until_models(&nodes[0], &[("m", &["one", "two"])]).await;
+    for node in &nodes {
+        until_models(node, &[("m", &["one", "two"])]).await;
+    }
     drop(stays);
     let (status, by, body) = chat(&nodes[2], "/v1/inference/m/chat/completions", &says("x")).await;
     assert_eq!((status, by.as_str()), (200, "one"), "{body}");
