@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::engine::{Recipe, client, docker, until};
+use crate::engine::{Recipe, client, docker, json as get, until};
 
 const GATEWAY: &str = "http://127.0.0.1:8000";
 const NETWORK: &str = "astromesh-net";
@@ -182,3 +182,40 @@ async fn harm_workers(recipe: &Recipe) {
     docker(&["network", "connect", NETWORK, &workers[2]]);
     until_whole(recipe, 3, "a worker that was cut off is back").await;
 }
+
+/// What the gateway answers to this request.
+async fn asked(path: &str, body: &Value) -> Option<Value> {
+    let answer = client().post(format!("{GATEWAY}{path}")).json(body).send().await.ok()?;
+    let status = answer.status();
+    let said: Value = answer.json().await.ok()?;
+    println!("{path}: {status} {said}");
+    status.is_success().then_some(said)
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine"]
+async fn the_inference_node_serves_its_models_to_the_mesh() {
+    let recipe = Recipe::up("mesh-3node.yml", &[]);
+    until("the gateway knows the model of the inference node", async || {
+        let Some(list) = get(&format!("{GATEWAY}/v1/models")).await else { return false };
+        list["data"][0]["id"] == "llama3.1:8b" && list["data"][0]["nodes"] == json!(["inference"])
+    })
+    .await;
+    let list = docker(&["exec", "astromesh-gateway", "astromeshctl", "models", "list"]);
+    assert!(list.contains("llama3.1:8b") && list.contains("inference"), "{list}");
+
+    // Any client of the OpenAI protocol, on the gateway.
+    let chat = json!({"model": "llama3.1:8b", "messages": [{"role": "user", "content": "hello"}]});
+    let answer = asked("/v1/chat/completions", &chat).await.unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "stand-in: hello");
+
+    // A worker, which has no model server of its own, runs an agent on it.
+    let run = asked("/v1/agents/local/run", &json!({"query": "who are you?"})).await.unwrap();
+    assert_eq!(run["answer"], "stand-in: who are you?");
+    let served = recipe.compose(&["exec", "-T", "ollama", "python3", "-c", RECEIVED_PATHS]);
+    assert!(served.contains("/v1/chat/completions"), "{served}");
+}
+
+/// Prints the paths that the stand-in for Ollama was asked for.
+const RECEIVED_PATHS: &str = "import json, urllib.request; \
+    print([one['path'] for one in json.load(urllib.request.urlopen('http://localhost:11434/received'))])";
