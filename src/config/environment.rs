@@ -102,7 +102,14 @@ impl Environment {
     /// The same for the variable that sets the key when nothing else does.
     pub(super) fn fallback(&self, key: &Key) -> Option<Said> {
         let (_, name) = FALLBACKS.iter().find(|(path, _)| *path == key.path)?;
-        self.said(key, (*name).to_owned())
+        let (name, text, value) = self.said(key, (*name).to_owned())?;
+        // The Python system takes more words.
+        let value = match text.to_ascii_lowercase().as_str() {
+            "1" | "yes" | "on" if key.kind == Kind::Bool => Ok(true.into()),
+            "0" | "no" | "off" if key.kind == Kind::Bool => Ok(false.into()),
+            _ => value,
+        };
+        Some((name, text, value))
     }
 
     fn said(&self, key: &Key, name: String) -> Option<Said> {

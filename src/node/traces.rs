@@ -51,7 +51,7 @@ impl Traces {
         let wanted = settings(config, self.id);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.as_ref().map(|(settings, _)| settings) != wanted.as_ref() {
-            // Dropping the one before makes it send what it has, and end.
+            // The one before goes on for requests that began with it.
             *running = wanted.and_then(|wanted| self.start(wanted));
         }
         let tracer = running.as_ref().map(|(_, exporter)| exporter.tracer().clone());
@@ -62,7 +62,8 @@ impl Traces {
     fn start(&self, settings: Settings) -> Option<(Settings, Exporter)> {
         match Exporter::start(settings.clone(), self.metrics.clone(), self.client.clone()) {
             Ok(exporter) => {
-                info!(endpoint = settings.endpoint, "traces are exported");
+                let Settings { endpoint, sample, .. } = &settings;
+                info!(%endpoint, sample, "traces are exported");
                 Some((settings, exporter))
             }
             Err(error) => {

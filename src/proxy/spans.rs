@@ -21,9 +21,8 @@ use crate::telemetry::otlp::{Span, SpanKind, TEXT_BYTES_MAX, TraceContext, Trace
 pub(super) struct Spans {
     tracer: Tracer,
     route: &'static Route,
-    method: String,
-    /// As sent, without the query.
-    path: String,
+    /// Method and path as sent, without the query; empty when the trace is not exported.
+    sent: (String, String),
     /// That of the request here.
     context: TraceContext,
     /// `None` when the trace is not exported, which the next one has to know.
@@ -67,14 +66,14 @@ impl Spans {
             Some(parent) => parent.sibling(),
             None => tracer.root(),
         };
-        let method = text(request.head.method_text.of(input));
-        let path = text(request.head.path(input));
+        let mut sent = (String::new(), String::new());
         let server = context.is_sampled.then(|| {
+            sent = (text(request.head.method_text.of(input)), text(request.head.path(input)));
             let mut span = tracer.begin(context, parent, SpanKind::Server, route.name);
             span.set("http.route", route.path);
             span.set("url.scheme", "http");
-            span.set_text("http.request.method", &method);
-            span.set_text("url.path", &path);
+            span.set_text("http.request.method", &sent.0);
+            span.set_text("url.path", &sent.1);
             if let Some(Ok(host)) = headers.value(Known::Host, input).map(std::str::from_utf8) {
                 set_server(&mut span, host);
             }
@@ -89,8 +88,7 @@ impl Spans {
         Some(Box::new(Self {
             tracer: tracer.clone(),
             route,
-            method,
-            path,
+            sent,
             context,
             server,
             attempt: None,
@@ -114,9 +112,10 @@ impl Spans {
         let mut span =
             self.tracer.begin(context, Some(self.context), SpanKind::Client, self.route.name);
         set_server(&mut span, &target.host);
-        span.set_text("http.request.method", &self.method);
+        let (method, path) = &self.sent;
         let Target { host, path_prefix, .. } = target;
-        span.set_text("url.full", &format!("http://{host}{path_prefix}{}", self.path));
+        span.set_text("http.request.method", method);
+        span.set_text("url.full", &format!("http://{host}{path_prefix}{path}"));
         span.set_text("astromesh.peer.name", &target.name);
         span.set("astromesh.attempt", i64::from(tried));
         if tried > 1 {
@@ -181,8 +180,13 @@ impl Dispatch<'_> {
     /// It refused, with this word.
     pub(super) fn end_refused_attempt(&mut self, status: u16, why: &[u8]) {
         if let Some(spans) = &mut self.spans {
-            let why = String::from_utf8_lossy(why);
-            spans.end_attempt(Some(status), Some(Cow::Owned(format!("refused_{why}"))));
+            let error = match why {
+                b"full" => "refused_full",
+                b"draining" => "refused_draining",
+                b"absent" => "refused_absent",
+                _ => "refused",
+            };
+            spans.end_attempt(Some(status), Some(Cow::Borrowed(error)));
         }
     }
 

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::routing::{any, post};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::collector::{Collector, Seen};
 use crate::commands::alone;
@@ -397,11 +398,50 @@ async fn a_reload_begins_and_ends_the_export_and_without_it_headers_pass_as_they
     run(&node, "up", &theirs).await;
     assert_ne!(header(&got, "traceparent"), theirs);
 
+    after["spec"]["services"] = json!({"observability": false});
+    std::fs::write(&file, after.to_string()).unwrap();
+    node.post("/v1/system/reload", &json!({})).await;
+    run(&node, "up", &theirs).await;
+    assert_eq!(header(&got, "traceparent"), theirs, "a node that observes nothing exports nothing");
+
     std::fs::write(&file, before).unwrap();
     node.post("/v1/system/reload", &json!({})).await;
     run(&node, "up", &theirs).await;
     assert_eq!(header(&got, "traceparent"), theirs);
-    // What had been taken was sent at the reload, not five seconds later.
     let spans = collector.trace(TRACE, 1).await;
     assert_eq!(spans[0].get("astromesh.agent"), "up");
+}
+
+#[tokio::test]
+async fn a_request_that_outlasts_a_reload_is_exported_as_it_began() {
+    let (collector, url) = Collector::http().await;
+    let places = Arc::new((Semaphore::new(0), Semaphore::new(0)));
+    let (asked, may_answer) = (Arc::clone(&places), Arc::clone(&places));
+    let answer = async move || {
+        asked.0.add_permits(1);
+        may_answer.1.acquire().await.unwrap().forget();
+        axum::Json(json!({"answer": "done"}))
+    };
+    let upstream = serve(Router::new().fallback(any(answer))).await;
+    let agent = format!("metadata: {{name: up}}\nspec: {{upstream: {{url: '{upstream}'}}}}\n");
+    let spec = Spec::new("a").agent_file("up", &agent);
+    let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
+
+    let theirs = format!("00-{TRACE}-{SPAN}-01");
+    let run = run(&node, "up", &theirs);
+    let reload = async {
+        places.0.acquire().await.unwrap().forget();
+        let file = node.config_dir().join("runtime.yaml");
+        let mut spec: Value =
+            serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        spec["spec"]["observability"]["otlp"]["enabled"] = json!(false);
+        std::fs::write(&file, spec.to_string()).unwrap();
+        let (status, answer) = node.post("/v1/system/reload", &json!({})).await;
+        assert_eq!((status, &answer["needs_restart"]), (200, &json!([])), "{answer}");
+        places.1.add_permits(1);
+    };
+    tokio::join!(run, reload);
+    let span = collector.trace(TRACE, 1).await.remove(0);
+    assert_eq!(span.get("http.response.status_code"), "200");
+    assert_eq!(spans_counted(&node, "dropped").await, 0);
 }

@@ -161,6 +161,11 @@ fn variables_of_others_set_what_nothing_else_sets() {
     assert_eq!(by_file.endpoint.as_str(), "http://c:1/");
     assert_eq!(by_file.protocol, OtlpProtocol::Grpc);
 
+    for (text, expected) in [("1", true), ("Yes", true), ("on", true), ("0", false), ("no", false)]
+    {
+        let enabled = load_with("", &[("ASTROMESH_OTLP_ENABLED", text)]).unwrap().otlp.enabled;
+        assert_eq!(enabled, expected, "{text}");
+    }
     let ours = ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true");
     assert!(otlp(file, &[ours]).enabled, "the variable of the key wins over the file");
     assert_eq!(load_with("", &others).unwrap().warnings, Vec::<String>::new());
@@ -218,6 +223,12 @@ fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
             "[{name: a",
             "spec.peers: cannot be read as YAML: while parsing a flow mapping, did not find expected ',' or \
              '}' (got \"[{name: a\")\n    write it as in the file, a list as [a, b] or as JSON",
+        ),
+        (
+            "ASTROMESH_OTLP_ENABLED",
+            "perhaps",
+            "spec.observability.otlp.enabled: must be true or false (got \"perhaps\")\n    \
+             write true or false",
         ),
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",

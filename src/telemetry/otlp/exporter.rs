@@ -75,11 +75,11 @@ pub enum Protocol {
     Http,
 }
 
-/// Sends spans until dropped or stopped.
+/// Sends spans. Dropped, it goes on for those who still have its tracer, and ends after the last of them.
 #[derive(Debug)]
 pub struct Exporter {
     tracer: Tracer,
-    /// Dropped to end the thread when it has sent what it has.
+    /// Ends the thread when it has sent what it has.
     stop: oneshot::Sender<()>,
     /// Its sender is gone when the thread has ended.
     ended: oneshot::Receiver<()>,
@@ -125,8 +125,8 @@ impl Exporter {
 
     /// Sends what is left. Takes as long as the collector does: to be given a limit.
     pub async fn stop(self) {
-        drop(self.stop);
-        // An error is the end of the thread.
+        // Errors are the end of the thread.
+        let _told: Result<(), _> = self.stop.send(());
         let _ended: Result<(), _> = self.ended.await;
     }
 }
@@ -261,8 +261,7 @@ impl Sending {
             let left = BATCH_SPANS_MAX - batch.len();
             let stopped = async {
                 match &mut self.stopped {
-                    // Nothing is ever sent: the change is the end.
-                    Some(stopped) => stopped.await.unwrap_or(()),
+                    Some(stopped) => stopped.await,
                     None => std::future::pending().await,
                 }
             };
@@ -279,9 +278,11 @@ impl Sending {
                     }
                     due.get_or_insert_with(|| Instant::now() + BATCH_INTERVAL);
                 }
-                () = stopped => {
-                    // What is in it comes all the same, and then the end.
-                    self.queue.close();
+                told = stopped => {
+                    // What is in the queue comes all the same, and then the end.
+                    if told.is_ok() {
+                        self.queue.close();
+                    }
                     self.stopped = None;
                 }
                 () = is_over => break,
