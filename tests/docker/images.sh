@@ -3,9 +3,9 @@
 #
 #   tests/docker/images.sh BINARIES      a directory with astromeshd and astromeshctl
 #
-# An image that is there already is left alone, so real ones are used where they were pulled; only
-# monaccode/astromesh:latest is always made anew. Databases and Prometheus are Debian's. For Ollama,
-# Grafana and the collector a stand-in answers, which records what it receives (standin.py).
+# Real images are used where they were pulled; what this script has made is made anew each time, but for
+# the Debian packages. Databases and Prometheus are Debian's. For Ollama, Grafana and the collector a
+# stand-in answers, which records what it receives (standin.py).
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -28,7 +28,7 @@ slim() {
     tar -C "$work/slim" -c . | docker import - debian:bookworm-slim >/dev/null
 }
 
-# One image with all that stands around a mesh, and a name for each part of it.
+# One image with the packages of all that stands around a mesh, and a name for each part of it.
 kitchen() {
     has astromesh-test/kitchen && return
     say "databases, Prometheus and Python from Debian's packages"
@@ -50,20 +50,28 @@ kitchen() {
     echo "default_version = '0'" >"$work/kitchen/usr/share/postgresql/15/extension/vector.control"
     : >"$work/kitchen/usr/share/postgresql/15/extension/vector--0.sql"
     rm -rf "$work"/kitchen/var/cache/apt/archives/*.deb "$work"/kitchen/var/lib/apt/lists/*
-    cp "$root/tests/docker/standin.py" "$root/tests/docker/postgres.sh" "$work/kitchen/usr/local/bin/"
     tar -C "$work/kitchen" -c . | docker import - astromesh-test/kitchen >/dev/null
 }
 
-# part NAME CMD…: an image of this name that runs this command, unless there is one.
+# part NAME CMD…: an image of this name that runs this command, unless there is a real one.
 part() {
-    local name=$1
+    local name=$1 words
     shift
-    has "$name" && return
+    if has "$name" && [ -z "$(docker image inspect -f '{{index .Config.Labels "astromesh.stand-in"}}' "$name")" ]; then
+        return
+    fi
     say "$name, a part of it"
-    local words
     words=$(printf '"%s",' "$@")
-    printf 'FROM astromesh-test/kitchen\nENTRYPOINT [%s]\n' "${words%,}" |
-        docker build -q -t "$name" - >/dev/null 2>"$work/log" || { cat "$work/log" >&2; return 1; }
+    mkdir -p "$work/part"
+    cp "$root"/tests/docker/{standin.py,postgres.sh,ollama.sh} "$work/part"
+    cat >"$work/part/Dockerfile" <<EOF
+FROM astromesh-test/kitchen
+LABEL astromesh.stand-in=true
+COPY standin.py postgres.sh /usr/local/bin/
+COPY ollama.sh /usr/local/bin/ollama
+ENTRYPOINT [${words%,}]
+EOF
+    docker build -q -t "$name" "$work/part" >/dev/null 2>"$work/log" || { cat "$work/log" >&2; return 1; }
 }
 
 ours() {

@@ -1,7 +1,7 @@
 """Stands in for a service of the recipes where its image cannot be had: answers as far as the tests
 need it, and records what it receives.
 
-    standin.py ollama       Ollama's API on 11434; one model, which repeats what it is asked
+    standin.py ollama       Ollama's API on 11434; models repeat what they are asked
     standin.py grafana      reads the provisioned files as Grafana would find them, port 3000
     standin.py collector    takes OTLP by gRPC on 4317 and over HTTP on 4318, Prometheus text on 8889
 
@@ -53,13 +53,18 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Ollama(Quiet):
+    pulled = [MODEL]
+
     def answer(self, method, body):
         if method == "GET" and self.path == "/":
             return (b"Ollama is running", 200, "text/plain")
         if method == "GET" and self.path == "/api/tags":
-            return ({"models": [{"name": MODEL, "model": MODEL}]},)
+            return ({"models": [{"name": name, "model": name} for name in self.pulled]},)
         if method == "GET" and self.path == "/v1/models":
-            return ({"object": "list", "data": [{"id": MODEL, "object": "model"}]},)
+            return ({"object": "list", "data": [{"id": name, "object": "model"} for name in self.pulled]},)
+        if method == "POST" and self.path == "/api/pull":
+            self.pulled.append(json.loads(body)["model"])
+            return ({"status": "success"},)
         if method == "POST" and self.path == "/api/chat":
             said = json.loads(body)["messages"][-1]["content"]
             message = {"role": "assistant", "content": f"stand-in: {said}"}
