@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::routing::{any, post};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::collector::{Collector, Seen};
@@ -56,7 +58,7 @@ async fn model() -> String {
 }
 
 async fn serve(routes: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
     url
@@ -444,4 +446,37 @@ async fn a_request_that_outlasts_a_reload_is_exported_as_it_began() {
     let span = collector.trace(TRACE, 1).await.remove(0);
     assert_eq!(span.get("http.response.status_code"), "200");
     assert_eq!(spans_counted(&node, "dropped").await, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_span_from_its_request_to_its_end() {
+    let (collector, url) = Collector::http().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = format!(
+        "metadata: {{name: up}}\nspec: {{upstream: {{url: 'http://{}'}}}}\n",
+        listener.local_addr().unwrap()
+    );
+    let spec = Spec::new("a").agent_file("up", &agent);
+    let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
+
+    let mut socket = TcpStream::connect(("127.0.0.1", node.spec.port)).await.unwrap();
+    let head = format!(
+        "GET /v1/ws/agent/up HTTP/1.1\r\nhost: a:1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         traceparent: 00-{TRACE}-{SPAN}-01\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let (mut agent, _) = listener.accept().await.unwrap();
+    let switched =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    agent.write_all(switched).await.unwrap();
+    let mut first = [0; 12];
+    socket.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 101");
+    assert_eq!(collector.spans().len(), 0, "it goes on");
+    drop((socket, agent));
+
+    let span = collector.trace(TRACE, 1).await.remove(0);
+    assert_eq!((span.name(), span.parent()), ("GET /v1/ws/agent/{name}", SPAN.to_owned()));
+    said(&span, &[("http.response.status_code", "101"), ("astromesh.outcome", "1xx")]);
+    said(&span, &[("server.address", "a"), ("server.port", "1")]);
 }

@@ -95,6 +95,22 @@ mod tests {
     }
 
     #[test]
+    fn one_wrong_byte_is_none_or_another_span() {
+        let sound = format!("00-{TRACE}-{SPAN}-01").into_bytes();
+        for (index, byte) in (0..sound.len()).flat_map(|at| (0..=u8::MAX).map(move |it| (at, it))) {
+            let mut changed = sound.clone();
+            changed[index] = byte;
+            assert_eq!(TraceContext::parse(&changed[..index]), None);
+            if let Some(context) = TraceContext::parse(&changed) {
+                let written = context.traceparent();
+                assert_eq!(TraceContext::parse(written.as_bytes()), Some(context));
+                // Versions and flags that are not known are not passed on.
+                assert_eq!(written.as_bytes()[2..53], changed[2..53]);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_malformed_is_none() {
         let zeros = "0".repeat(32);
         for text in [
