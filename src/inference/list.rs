@@ -63,7 +63,10 @@ pub(super) async fn ask(http: &Client, server: &ModelServer) -> Result<Listed, N
             return said(format!("no answer within {} s", LIST_TIMEOUT.as_secs()));
         }
         let causes = causes(&error);
-        NoList { is_gone: causes.kind == Cause::Refused, what: causes.text }
+        match causes.kind {
+            Cause::Refused => NoList { is_gone: true, what: "nothing listens there".to_owned() },
+            Cause::NameUnknown | Cause::Other => said(causes.text),
+        }
     };
     let mut request = http.get(server.list_url()).timeout(LIST_TIMEOUT);
     if let Some(key) = server.key().map_err(said)? {

@@ -17,9 +17,10 @@ use super::{
 const KIND: &str = "mesh";
 
 /// What the mesh says when no node is left that could serve the model.
-const NOBODY: [&str; 5] = [
+const NOBODY: [&str; 6] = [
     "model_not_found",
     "model_unavailable",
+    "mesh_left",
     "nodes_unreachable",
     "hop_limit",
     "upstream_unreachable",

@@ -9,7 +9,7 @@
 //! * [`data_dir`]: the locked data directory
 //! * `logs`: the settings of the log
 //! * `pid_file`: the locked PID file
-//! * `listen`: the sockets, and why one cannot be had
+//! * `listen`: the sockets, and why one cannot be had; `inward`: the one for the node itself
 //! * [`who`]: the process that is in the way
 //! * `parts`: everything that runs, and how it ends
 //! * `notifier`: what a service manager is told; `watchdog`: how the node is, for that
@@ -20,6 +20,7 @@
 pub mod check;
 pub mod data_dir;
 mod exit;
+mod inward;
 mod listen;
 mod live;
 mod logs;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::data_dir::DataDir;
+use super::inward::{self, Inward};
 use super::listen::Sockets;
 use super::live::{Lasting, Later, announced_agents};
 use super::notifier::Notifier;
@@ -77,6 +78,8 @@ pub(super) struct Parts {
     mesh: Option<gossip::Running>,
     server: JoinHandle<std::io::Result<()>>,
     stop_server: Option<oneshot::Sender<()>>,
+    /// The node's own way to its server, which is there until the last request is answered.
+    inward: Option<inward::Serving>,
     proxy: Arc<Proxy>,
     reloader: JoinHandle<()>,
     /// What holds now.
@@ -99,7 +102,9 @@ impl Parts {
         let listener = TcpListener::from_std(sockets.http).context("cannot use the listener")?;
         let http = listener.local_addr().context("the listener has no address")?;
         // One for all: reading the certificates of the host takes longer than the rest of a start.
-        let access = Access::new(model::http_client(), http);
+        let inward = Inward::open().await;
+        let own = inward.as_ref().map_or(http, |inward| inward.address);
+        let access = Access::new(model::http_client(), own);
         let agents = Arc::new(load_agents(&config, &access));
         let (servers, models) =
             watch::begin(access.client.clone(), model_servers(&config, &agents));
@@ -148,11 +153,13 @@ impl Parts {
             stopped.await.unwrap_or(());
         };
         let server = tokio::spawn(proxy::serve(listener, Arc::clone(&proxy), stopped));
+        let inward = inward.map(|inward| inward.serve(&proxy));
         info!(http = %http, "serving");
         Ok(Self {
             mesh: joined.mesh,
             server,
             stop_server: Some(stop_server),
+            inward,
             proxy,
             reloader: tokio::spawn(reloader.run(hangup)),
             current,
@@ -216,6 +223,7 @@ impl Parts {
                 self.server.abort();
             }
         }
+        drop(self.inward.take());
         let proxy = self.proxy;
         let flushed = tokio::task::spawn_blocking(move || proxy.flush());
         if !matches!(within(FLUSH_MAX, flushed).await, Some(Ok(()))) {

@@ -196,7 +196,9 @@ impl<'a> Dispatch<'a> {
         if request.hops >= HOPS_MAX {
             return self.as_worker(offer).await;
         }
-        if !self.proxy.directory.snapshot().local_has_left() {
+        // A node that stops has left; what still runs there may ask for models all the same.
+        let is_last = request.class == Class::Model && self.proxy.local_load.is_draining();
+        if is_last || !self.proxy.directory.snapshot().local_has_left() {
             return self.as_gateway(offer).await;
         }
         let Some(offer) = offer else {

@@ -131,8 +131,8 @@ async fn list(State(Shared(shared)): State<Shared>) -> Json<Value> {
     Json(json!({"object": "list", "data": models}))
 }
 
-/// What the last message says decides: `wait` waits until it may go on, `fail` fails and repeats the
-/// key, anything else is answered at once.
+/// What the last message says decides: `wait` waits until it may go on, `tool` too and then calls a
+/// tool, `fail` fails and repeats the key, anything else is answered at once.
 async fn chat(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap();
     let active = {
@@ -152,8 +152,14 @@ async fn chat(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     if body["stream"] == true {
         return events(shared, active);
     }
-    if said == "wait" {
+    if said == "wait" || said == "tool" {
         wait(&shared).await;
+    }
+    if said == "tool" {
+        let function = json!({"name": "datetime_now", "arguments": "{}"});
+        let calls = json!([{"id": "1", "type": "function", "function": function}]);
+        let message = json!({"role": "assistant", "content": null, "tool_calls": calls});
+        return Json(json!({"choices": [{"message": message}]})).into_response();
     }
     let content = format!("{}: {said}", shared.0.name);
     let message = json!({"role": "assistant", "content": content});

@@ -113,6 +113,24 @@ async fn models_of_inference_nodes_are_listed_by_every_node_and_are_no_agents() 
 }
 
 #[tokio::test]
+async fn a_node_with_more_models_than_fit_a_datagram_tells_as_many_as_it_serves() {
+    let many: Vec<String> = (0..300).map(|n| format!("models/number-{n:03}")).collect();
+    let server = ModelServer::start(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    let nodes = gateway_and(&[], "").await;
+    let block = providers(&[("gpu", &vllm(&server))]);
+    let node = inference("gpu", &block).seeds(&[nodes[0].spec.url()]).start();
+    until_whole(&[&nodes[0], &node]).await;
+    let expected: Vec<_> = many[..256].iter().map(|model| (model.as_str(), &["gpu"][..])).collect();
+    for asked in [&node, &nodes[0]] {
+        until_models(asked, &expected).await;
+    }
+    let path = "/v1/inference/models/number-255/chat/completions";
+    let (status, by, body) = chat(&nodes[0], path, &says("x")).await;
+    assert_eq!((status, by.as_str()), (200, "gpu"), "{body}");
+    until("the rest is told of", async || node.log().contains("44 models are not served")).await;
+}
+
+#[tokio::test]
 async fn a_model_server_that_starts_late_is_served_and_one_missing_is_told_once() {
     let late: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let block = format!("type: llamacpp, endpoint: \"http://{late}/v1\"");
@@ -159,7 +177,7 @@ async fn gateway_and(servers: &[(&str, &ModelServer)], model: &str) -> Vec<Node>
     }
     until_whole(&nodes.iter().collect::<Vec<_>>()).await;
     let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
-    for node in &nodes {
+    for node in nodes.iter().filter(|_| !names.is_empty()) {
         until_models(node, &[(model, &names)]).await;
     }
     nodes
@@ -434,6 +452,25 @@ async fn an_agent_asks_a_model_of_the_mesh_and_goes_on_when_a_node_of_it_dies() 
     assert_eq!((status, &error["code"]), (502, &json!("model_no_eligible_provider")), "{error}");
     let hint = text(&error["detail"]["hint"]);
     assert!(hint.contains("astromeshctl models list") && hint.contains("ollama pull m"), "{error}");
+}
+
+#[tokio::test]
+async fn a_run_on_a_node_that_stops_still_gets_the_models_of_the_mesh() {
+    let server = ModelServer::named("one", &["m"]);
+    let tool = "  tools: [{name: datetime_now, type: builtin}]\n";
+    let mut nodes = with_agents("m", tool, &[("one", &server)]).await;
+    let url = nodes[0].url("/v1/agents/asks/run");
+    let run = tokio::spawn(client().post(url).json(&json!({"query": "tool"})).send());
+    until("the model is asked", async || server.records().active == 1).await;
+    nodes[1].signal("TERM");
+    until("it stops", async || nodes[1].log().contains("nothing new is accepted")).await;
+    server.go_on();
+    // It asks the model a second time, when it has left the mesh and closed its port.
+    let response = run.await.unwrap().unwrap();
+    let (status, body) = (response.status().as_u16(), response.text().await.unwrap());
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(server.records().chats.len(), 2);
+    assert!(nodes[1].wait().success());
 }
 
 #[tokio::test]
