@@ -204,7 +204,7 @@ pub struct NodeLoad {
     /// Memory use of the host in percent.
     #[serde(default)]
     pub memory_percent: f64,
-    /// Agent runs in flight on the node.
+    /// Requests for agents and models in flight on the node.
     #[serde(default)]
     pub active_requests: u32,
     /// Ours: agent runs that it takes at once; missing, or 0, for any number.

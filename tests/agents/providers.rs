@@ -239,3 +239,57 @@ fn an_agent_differs_when_its_provider_does_even_in_nothing_but_the_key() {
     assert!(used.providers && used.changed == ["a"], "{used:?}");
     assert_eq!(old.differences(&with(&providers("one", "a"))), Differences::default());
 }
+
+#[test]
+fn models_of_local_servers_are_served_and_of_others_that_speak_openai_if_the_file_says_so() {
+    let file = "spec: {providers: {
+        a: {type: ollama, endpoint: 'http://h:1/api', models: [m]},
+        b: {type: vllm, endpoint: 'http://h:2'},
+        c: {type: hf_tgi, endpoint: 'http://h:3/v1', serve: false},
+        d: {endpoint: 'http://h:4/v1', api_key: hush},
+        e: {endpoint: 'http://h:5/v1?token=hush', serve: true, api_key: hush},
+        f: {type: anthropic}, g: {type: echo}, h: {type: mesh}}}";
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("providers.yaml"), file).unwrap();
+    let (registry, findings) = Registry::load_providers(directory.path());
+    assert_eq!(findings.problems, []);
+    let (servers, _) = registry.model_servers();
+    // The host of the tests may have an Ollama of its own.
+    let servers = servers.iter().filter(|server| server.name != "OLLAMA_HOST");
+    let told: Vec<_> = servers.map(|server| (server.name.as_str(), server.shown())).collect();
+    let expected = [("a", "http://h:1/v1"), ("b", "http://h:2/v1"), ("e", "http://h:5/v1")];
+    assert_eq!(told, expected.map(|(name, api)| (name, api.to_owned())));
+    assert!(
+        !format!("{registry:?}").contains("api_key")
+            && !told.iter().any(|(_, api)| api.contains("hush"))
+    );
+}
+
+#[test]
+fn what_speaks_no_openai_cannot_be_served() {
+    for (block, expected) in [
+        ("type: anthropic, serve: true", "p.serve: true: only servers that speak the OpenAI"),
+        ("type: mesh, serve: true", "p.serve: true: only servers that speak the OpenAI"),
+        ("serve: perhaps", "p.serve: \"perhaps\": must be true or false"),
+    ] {
+        let file = format!("spec: {{providers: {{p: {{{block}}}}}}}");
+        let registry = registry(&[("providers.yaml", &file)], "{primary: {provider: echo}}");
+        let problems = registry.provider_problems().join("\n");
+        assert!(problems.contains(expected), "{block}: {problems}");
+    }
+}
+
+#[test]
+fn a_model_of_the_mesh_has_a_name_and_no_place() {
+    let provider = ("providers.yaml", "spec: {providers: {p: {type: mesh, models: [m]}}}");
+    assert!(registry(&[provider], "{primary: {providerRef: p}}").serves("a"));
+    for (block, expected) in [
+        ("{provider: mesh}", "primary.model: missing"),
+        ("{provider: mesh, model: m, endpoint: 'http://h:1'}", "primary.endpoint: has no meaning"),
+        ("{provider: mesh, model: m, api_key_env: K}", "primary.api_key_env: has no meaning"),
+        ("{provider: mesh, model: m, api_key: hush}", "primary.api_key: has no meaning"),
+    ] {
+        let error = error_of(&registry(&[], &format!("{{primary: {block}}}")));
+        assert!(error.contains(expected) && !error.contains("hush"), "{block}: {error}");
+    }
+}
