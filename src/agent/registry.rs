@@ -18,6 +18,7 @@ use super::source::{self, Findings, content_of};
 use super::tools::Toolbox;
 use super::types::{AgentStatus, AgentSummary, ProviderList, RunRequest, RunResponse};
 use super::{Offer, UpstreamUrl};
+use crate::config::Problem;
 use crate::model::{
     Access, ChatModel, ModelError, anthropic::Anthropic, echo::Echo, mesh::Mesh, ollama::Ollama,
     openai::OpenAi,
@@ -147,6 +148,13 @@ impl Registry {
         // Of two entries with one name, the one that serves requests comes first.
         entries.sort_by_cached_key(|entry| (entry.summary.name.clone(), entry.deployed.is_none()));
         (Self { entries, providers }, findings)
+    }
+
+    /// All that would be wrong with this text as the file of an agent, in a directory without
+    /// providers.
+    #[must_use]
+    pub fn problems_of(text: &str) -> Vec<Problem> {
+        file::read("new.agent.yaml", text, &Providers::default()).agent.err().unwrap_or_default()
     }
 
     /// Reads the providers alone, for a node that runs no agents but serves models.

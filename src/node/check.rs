@@ -197,20 +197,5 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 /// Everything that is wrong with it. It counts as a file of another directory: only key, value and
 /// remedy mean something.
 pub fn agent(text: &str) -> Result<(), Problems> {
-    let read = || {
-        let directory = tempfile::tempdir()?;
-        let agents = directory.path().join("agents");
-        fs::create_dir(&agents)?;
-        fs::write(agents.join("new.agent.yaml"), text)?;
-        let (_, findings) = Registry::load(directory.path(), &Access::unused());
-        Ok(findings.problems)
-    };
-    let problems = read().map_err(|error: std::io::Error| Problem {
-        origin: Origin::Default,
-        key: String::new(),
-        value: None,
-        what: format!("cannot be checked: {error}"),
-        remedy: "make room for temporary files".to_owned(),
-    })?;
-    Problems::gather(problems).map_or(Ok(()), Err)
+    Problems::gather(Registry::problems_of(text)).map_or(Ok(()), Err)
 }
