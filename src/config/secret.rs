@@ -13,10 +13,31 @@ pub const BLANK: &str = "***";
 const KEYS: &[&str] =
     &["api_key", "access_token", "app_secret", "verify_token", "password", "secret", "token"];
 
+/// The key that has the name of a variable, into which people put the secret itself by mistake.
+const VARIABLE_KEY: &str = "api_key_env";
+
+/// The longest name of a variable, in bytes; secrets of letters and digits alone are mostly longer.
+const VARIABLE_BYTES_MAX: usize = 64;
+
 /// Whether the value of a key is a secret; `key` is its name alone, without a path.
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
     KEYS.contains(&key)
+}
+
+/// Whether the text can be the name of an environment variable, and need not be a secret that was
+/// written in its place: letters, digits and `_`, at most 64, no digit first.
+#[must_use]
+pub fn is_variable_name(text: &str) -> bool {
+    text.len() <= VARIABLE_BYTES_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Whether this value of this key is, or may be, a secret.
+fn may_be_secret(key: &str, value: &Value) -> bool {
+    let is_name = || value.as_str().is_some_and(is_variable_name);
+    !value.is_null() && (is_secret(key) || (key == VARIABLE_KEY && !is_name()))
 }
 
 /// The value as it may be shown: with [`BLANK`] for each secret in it, whatever its type, and for
@@ -37,7 +58,7 @@ pub fn without_secrets(value: Value) -> Value {
 /// blanked.
 #[must_use]
 pub fn repeated(key: &str, value: &Value) -> String {
-    if is_secret(key) && !value.is_null() {
+    if may_be_secret(key, value) {
         return BLANK.to_owned();
     }
     blanked(value.clone(), &|text| without_query(without_user(text))).to_string()
@@ -48,7 +69,7 @@ fn blanked(value: Value, text: &impl Fn(String) -> String) -> Value {
         Value::Object(map) => map
             .into_iter()
             .map(|(key, value)| {
-                let is_blank = is_secret(&key) && !value.is_null();
+                let is_blank = may_be_secret(&key, &value);
                 (key, if is_blank { BLANK.into() } else { blanked(value, text) })
             })
             .collect(),
@@ -93,6 +114,27 @@ mod tests {
         assert_eq!(repeated("list", &value), blank.to_string());
         assert_eq!(without_secrets(value), blank);
         assert_eq!(repeated("token", &json!([4711])), "***");
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_variable_is_blanked_in_its_place() {
+        let long = "A".repeat(65);
+        for (text, is_name) in [
+            ("OPENAI_API_KEY", true),
+            ("_k1", true),
+            ("sk-proj-4711", false),
+            ("1KEY", false),
+            ("", false),
+            ("\u{e9}", false),
+            (&long[1..], true),
+            (&long, false),
+        ] {
+            assert_eq!(is_variable_name(text), is_name, "{text}");
+            let shown = if is_name { text } else { BLANK };
+            let document = json!({"api_key_env": text});
+            assert_eq!(without_secrets(document), json!({"api_key_env": shown}));
+        }
+        assert_eq!(repeated("api_key_env", &json!(4711)), "***");
     }
 
     #[test]

@@ -189,7 +189,7 @@ spec:
         "providers.yaml:12: spec.rooting: unknown key",
         "providers.yaml:9: spec.providers.p.key: unknown key",
         "providers.yaml:6: spec.providers.p.endpoint: \"localhost\": must be a URL",
-        "providers.yaml:8: spec.providers.p.api_key_env: \"\": must be the name",
+        "providers.yaml:8: spec.providers.p.api_key_env: ***: must be the NAME of a variable",
         "providers.yaml:5: spec.providers.p.type: \"openay\": must be one of openai_compat",
         "providers.yaml:7: spec.providers.p.models: \"gpt\": must be a list",
         "providers.yaml:10: spec.providers.a b: a name has",

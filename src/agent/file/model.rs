@@ -13,6 +13,7 @@ use super::kind::{self, Kind, Protocol, not_built};
 use super::provider::Provider;
 use super::section::{Problems, Section};
 use crate::agent::providers::Providers;
+use crate::config::secret;
 use crate::model::{Key, Settings, echo};
 
 /// How many models one agent may try.
@@ -253,8 +254,11 @@ pub(super) fn key_variable<'a>(
     problems: &mut Problems<'_>,
 ) -> Option<&'a str> {
     let variable = block.string("api_key_env", problems)?;
-    if variable.is_empty() || variable.contains(['=', '\0']) {
-        block.wrong("api_key_env", "must be the name of an environment variable", problems);
+    if !secret::is_variable_name(variable) {
+        let remedy =
+            "must be the NAME of a variable, not the key: at most 64 letters, digits and _";
+        block.wrong("api_key_env", remedy, problems);
+        return None;
     }
     Some(variable)
 }
