@@ -157,7 +157,7 @@ impl Agent {
         parent: SpanIndex,
     ) -> Value {
         let span = recorder.start("tool.call", Some(parent));
-        recorder.describe(span, [("tool", call.name.as_str().into())]);
+        recorder.describe(span, [("tool", self.toolbox.known_name(&call.name).into())]);
         let observation = self.toolbox.call(&call.name, arguments).await;
         let outcome = if observation.succeeded { Outcome::Done } else { Outcome::Failed };
         recorder.end(span, outcome, []);

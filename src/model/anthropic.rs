@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::server::{Answer, Call, KeyHeader, Server, without_path_end};
+use super::server::{Answer, Call, KeyHeader, MORE_TOKENS, Server, without_path_end};
 use super::{
     Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message,
     ModelError, Settings, ToolSpec,
 };
-use body::Reading;
 
 /// What spans and sums call it.
 const KIND: &str = "anthropic";
@@ -55,23 +54,15 @@ impl Anthropic {
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
-        match body::reading(&answer.bytes) {
-            Ok(Reading::Whole(completion)) => Ok(completion),
-            Ok(Reading::Refusal) => Err(self.server.failed(
-                "the model refuses to answer",
-                "change what is asked or the system prompt, or add a fallback model",
-            )),
-            Ok(Reading::Cut) => Err(self.server.failed(
-                "the tokens it may write were used up before its answer or a tool call was whole",
-                "raise max_tokens, which also counts what it thinks, or shorten the conversation",
-            )),
-            Err(reason) => Err(self.server.unreadable(
+        let reading = body::reading(&answer.bytes).map_err(|reason| {
+            self.server.unreadable(
                 &answer,
                 "message of Anthropic",
                 &reason,
                 "check that endpoint speaks Anthropic's Messages protocol; for the OpenAI protocol write provider: openai_compat",
-            )),
-        }
+            )
+        })?;
+        self.server.message(reading, MORE_TOKENS)
     }
 
     /// Asks for what is known of the model: unlike the list of models this knows aliases too, and

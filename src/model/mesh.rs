@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::server::{Answer, Call, KeyHeader, Server};
+use super::server::{Answer, Call, KeyHeader, MORE_TOKENS, Server};
 use super::{
     Access, Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture,
     ErrorCode, ModelError, Settings, openai,
@@ -57,14 +57,15 @@ impl Mesh {
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
-        openai::body::completion(&answer.bytes).map_err(|reason| {
+        let reading = openai::body::reading(&answer.bytes).map_err(|reason| {
             self.server.unreadable(
                 &answer,
                 "chat completion",
                 &reason,
                 "check the model server of the node that answered: it must speak the OpenAI protocol",
             )
-        })
+        })?;
+        self.server.message(reading, MORE_TOKENS)
     }
 
     fn refused(&self, answer: &Answer) -> ModelError {

@@ -11,6 +11,7 @@ mod error;
 pub mod mesh;
 pub mod ollama;
 pub mod openai;
+mod reading;
 mod server;
 mod types;
 

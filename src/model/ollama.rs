@@ -66,7 +66,7 @@ impl Ollama {
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
-        let completion = body::completion(&answer.bytes).map_err(|reason| {
+        let reading = body::reading(&answer.bytes).map_err(|reason| {
             self.server.unreadable(
                 &answer,
                 "chat answer of Ollama",
@@ -74,12 +74,7 @@ impl Ollama {
                 "check that Ollama is at endpoint; for a server that speaks the OpenAI protocol write provider: openai_compat",
             )
         })?;
-        completion.ok_or_else(|| {
-            self.server.failed(
-                "it wrote no word: the tokens it may write or read were used up before",
-                "raise max_tokens or num_ctx in parameters",
-            )
-        })
+        self.server.message(reading, "raise max_tokens or num_ctx in parameters")
     }
 
     async fn list(&self, limit: Duration) -> Result<Availability, ModelError> {

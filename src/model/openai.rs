@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::server::{Call, KeyHeader, Server};
+use super::server::{Call, KeyHeader, MORE_TOKENS, Server};
 pub(super) use check::lists;
 
 use super::{
@@ -43,14 +43,15 @@ impl OpenAi {
         if !answer.status.is_success() {
             return Err(self.server.refused(&answer, None));
         }
-        body::completion(&answer.bytes).map_err(|reason| {
+        let reading = body::reading(&answer.bytes).map_err(|reason| {
             self.server.unreadable(
                 &answer,
                 "chat completion",
                 &reason,
                 "check that the endpoint is the base URL of an OpenAI-compatible API, usually ending in /v1",
             )
-        })
+        })?;
+        self.server.message(reading, MORE_TOKENS)
     }
 }
 

@@ -12,7 +12,8 @@ use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::client::{Cause, causes};
-use super::{ErrorCode, ModelError};
+use super::reading::Reading;
+use super::{Completion, ErrorCode, ModelError};
 
 /// The largest answer that is read, in bytes; a long chat answer is well below a tenth of it.
 const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -25,6 +26,10 @@ const ERROR_TEXT_CHARS_MAX: usize = 300;
 
 /// Values of a query that are shorter, such as `v1`, are words that an error may have to say.
 const SECRET_BYTES_MIN: usize = 8;
+
+/// What lets a model write more, where its server has no limit of its own.
+pub(super) const MORE_TOKENS: &str =
+    "raise max_tokens, which also counts what it thinks, or shorten the conversation";
 
 /// Where to ask, and how.
 #[derive(Debug, Clone)]
@@ -245,6 +250,25 @@ impl Server {
     pub(super) fn failed(&self, what: &str, hint: &str) -> ModelError {
         let message = format!("{}: {what}", self.label());
         ModelError::new(ErrorCode::AllProvidersFailed, message, hint)
+    }
+
+    /// The message of an answer that was read. `more_tokens` says how to let the model write more.
+    pub(super) fn message(
+        &self,
+        reading: Reading,
+        more_tokens: &str,
+    ) -> Result<Completion, ModelError> {
+        match reading {
+            Reading::Whole(completion) => Ok(completion),
+            Reading::Refusal => Err(self.failed(
+                "the model refuses to answer",
+                "change what is asked or the system prompt, or add a fallback model",
+            )),
+            Reading::Cut => Err(self.failed(
+                "the tokens it may write were used up before its answer or a tool call was whole",
+                more_tokens,
+            )),
+        }
     }
 
     /// The answer is not what the protocol says; `reason` may repeat parts of it.

@@ -11,6 +11,10 @@ use super::ModelError;
 /// How many tool calls of one answer are read; real models ask for a handful.
 pub(super) const TOOL_CALLS_MAX: usize = 32;
 
+/// How much of a tool's name is read, in bytes; no tool has a longer one, so that a name that was cut
+/// is none.
+const TOOL_NAME_BYTES_MAX: usize = 128;
+
 /// A chat model of some provider.
 pub trait ChatModel: Send + Sync + fmt::Debug {
     /// The provider kind, such as `openai_compat`.
@@ -89,25 +93,28 @@ pub enum Message {
 pub struct ToolCall {
     /// Links the call with its observation; never empty.
     pub id: String,
-    /// Name of the tool.
+    /// Name of the tool, cut where it is longer than any.
     pub name: String,
     /// Its arguments as the model wrote them: JSON text, or what the model took for it.
     pub arguments: String,
 }
 
 impl ToolCall {
-    /// An id for a call whose server gives none.
-    pub(super) fn new_id() -> String {
-        format!("call_{:016x}", fastrand::u64(..))
-    }
-
-    /// The arguments as text, whether a server sends text or the object itself.
-    pub(super) fn arguments_from(value: Value) -> String {
-        match value {
+    /// A call as a server tells it: some leave out the id, which the next request needs, or make it
+    /// a number; arguments are text or the object itself.
+    pub(super) fn from_parts(id: Value, mut name: String, arguments: Value) -> Self {
+        let id = match id {
+            Value::String(id) if !id.is_empty() => id,
+            Value::Number(id) => id.to_string(),
+            _ => format!("call_{:016x}", fastrand::u64(..)),
+        };
+        name.truncate(name.floor_char_boundary(TOOL_NAME_BYTES_MAX));
+        let arguments = match arguments {
             Value::String(text) => text,
             Value::Null => String::new(),
             object => object.to_string(),
-        }
+        };
+        Self { id, name, arguments }
     }
 }
 

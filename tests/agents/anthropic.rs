@@ -35,7 +35,7 @@ async fn two_tool_calls_make_the_round_trip() {
         {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
         {"type": "text", "text": "Let me see."},
         {"type": "tool_use", "id": "toolu_1", "name": "json_transform", "input": double},
-        {"type": "tool_use", "id": "toolu_2", "name": "nothing", "input": {}},
+        {"type": "tool_use", "id": "toolu_2:x.é", "name": "nothing", "input": {}},
     ]);
     let mut sent = blocks.clone();
     // Blank text is not taken back.
@@ -79,7 +79,7 @@ async fn two_tool_calls_make_the_round_trip() {
     messages.push(json!({"role": "assistant", "content": blocks}));
     messages.push(json!({"role": "user", "content": [
         {"type": "tool_result", "tool_use_id": "toolu_1", "content": response.steps[0].observation},
-        {"type": "tool_result", "tool_use_id": "toolu_2", "content": response.steps[1].observation},
+        {"type": "tool_result", "tool_use_id": "toolu_2:x.é", "content": response.steps[1].observation},
     ]}));
     assert_eq!(seen[1].body, expected);
 }

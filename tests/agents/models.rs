@@ -55,6 +55,37 @@ async fn bad_answers_say_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn what_is_no_whole_answer_is_a_failure_and_the_next_model_is_asked() {
+    let call = json!([{"id": "c", "function": {"name": "n", "arguments": "{\"a\": 1"}}]);
+    let rows = [
+        ("length", json!({"content": ""}), Some("used up")),
+        ("length", json!({"content": null, "reasoning_content": "hm"}), Some("used up")),
+        ("length", json!({"content": "I call", "tool_calls": call}), Some("used up")),
+        ("length", json!({"content": "the beginning"}), None),
+        ("content_filter", json!({"content": "the beg"}), Some("refuses to answer")),
+        ("stop", json!({"content": null, "refusal": "I won't"}), Some("refuses to answer")),
+        ("stop", json!({"content": "whole", "refusal": null}), None),
+    ];
+    for (reason, message, expected) in rows {
+        let answer = json!({"choices": [{"message": message, "finish_reason": reason}]});
+        let server = Server::start(vec![answer]).await;
+        let other = Server::start(vec![words("other")]).await;
+        let alone = agent(&format!("  model: {{primary: {}}}", block(&server)));
+        let with_fallback = format!("{}, fallback: {}", block(&server), block(&other));
+        let answer =
+            run(&agent(&format!("  model: {{primary: {with_fallback}}}")), "q").await.answer;
+        if let Some(expected) = expected {
+            let error = model_error(&alone).await;
+            assert!(error.message.contains(expected), "{message}: {error}");
+            assert!(error.hint.contains("max_tokens") || error.hint.contains("fallback"));
+            assert_eq!(answer, "other", "{message}");
+        } else {
+            assert_eq!(answer, message["content"], "{message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_provider_says_of_a_failure_is_not_kept_in_the_record() {
     let said = json!({"error": {"message": "cannot answer: my secret plan"}}).to_string();
     let server = Server::raw(vec![(500, said)]).await;

@@ -137,6 +137,7 @@ async fn the_endpoint_of_an_api_stands_for_its_server() {
 #[tokio::test]
 async fn failures_say_what_to_do() {
     let error = |text: &str| json!({"error": text}).to_string();
+    let failed = ErrorCode::AllProvidersFailed;
     let rows = [
         (
             404,
@@ -149,46 +150,33 @@ async fn failures_say_what_to_do() {
         (
             400,
             error("registry.ollama.ai/library/m1:latest does not support tools"),
-            ErrorCode::AllProvidersFailed,
+            failed,
             "does not support tools",
             "choose a model that calls tools",
         ),
-        (
-            500,
-            error("key k-hush is bad"),
-            ErrorCode::AllProvidersFailed,
-            "key *** is bad",
-            "trouble",
-        ),
-        (
-            200,
-            "<html>".to_owned(),
-            ErrorCode::AllProvidersFailed,
-            "no chat answer",
-            "openai_compat",
-        ),
-        (
-            200,
-            "{\"message\": \"k-hush\"}".to_owned(),
-            ErrorCode::AllProvidersFailed,
-            "***",
-            "openai_compat",
-        ),
+        (500, error("key k-hush is bad"), failed, "key *** is bad", "trouble"),
+        (200, "<html>".to_owned(), failed, "no chat answer", "openai_compat"),
+        (200, "{\"message\": \"k-hush\"}".to_owned(), failed, "***", "openai_compat"),
         (
             200,
             json!({"message": {"content": " ", "thinking": "hm"}, "done_reason": "length"})
                 .to_string(),
-            ErrorCode::AllProvidersFailed,
-            "it wrote no word",
+            failed,
+            "used up",
             "num_ctx",
         ),
         (
             200,
-            "x".repeat(8 * 1024 * 1024 + 1),
-            ErrorCode::AllProvidersFailed,
-            "larger than",
-            "max_tokens",
+            json!({
+                "message": {"content": "I call", "tool_calls": [{"function": {"name": "n"}}]},
+                "done_reason": "length",
+            })
+            .to_string(),
+            failed,
+            "used up",
+            "num_ctx",
         ),
+        (200, "x".repeat(8 * 1024 * 1024 + 1), failed, "larger than", "max_tokens"),
     ];
     for (status, body, code, message, hint) in rows {
         let server = Server::raw(vec![(status, body)]).await;

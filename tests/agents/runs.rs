@@ -2,6 +2,7 @@
 
 use astromesh::agent::Records;
 use astromesh::agent::RunError;
+use astromesh::agent::types::Trace;
 use serde_json::{Value, json};
 
 use crate::support::{Server, agent, block, calls, request, run, words};
@@ -138,6 +139,50 @@ async fn the_trace_holds_every_part_of_the_run_in_order() {
     }
     assert_eq!(trace.spans[3].parent_span_id.as_ref(), Some(&trace.spans[2].span_id));
     assert_eq!(trace.spans[4].attributes["tool"], "datetime_now");
+}
+
+#[tokio::test]
+async fn tools_that_a_model_invents_are_one_in_the_records_and_short_in_the_answer() {
+    let long = "n".repeat(1024 * 1024);
+    let invented =
+        calls(&[(&long, json!({})), ("nothing", json!({})), ("datetime_now", json!({}))]);
+    let tools = "tools: [{name: datetime_now, type: builtin}]";
+    for provider in ["openai_compat", "ollama", "anthropic"] {
+        let said = &invented["choices"][0]["message"];
+        let list = said["tool_calls"].as_array().unwrap();
+        let blocks: Vec<Value> = list
+            .iter()
+            .map(|call| json!({"type": "tool_use", "id": call["id"], "name": call["function"]["name"]}))
+            .collect();
+        let (first, last) = match provider {
+            "openai_compat" => (invented.clone(), words("ok")),
+            "ollama" => (json!({"message": said}), json!({"message": {"content": "ok"}})),
+            _ => (json!({"content": blocks}), json!({"content": [{"type": "text", "text": "ok"}]})),
+        };
+        let server = Server::start(vec![first, last]).await;
+        let registry = agent(&format!(
+            "  model: {{primary: {{provider: {provider}, model: m, endpoint: \"http://{}/v1\"}}}}\n  {tools}",
+            server.address
+        ));
+        let records = Records::default();
+
+        let response = registry.run("a", request("q"), &records).await.unwrap();
+
+        let bytes = serde_json::to_string(&response).unwrap().len();
+        assert!(bytes < 8 * 1024, "{provider}: {bytes}");
+        assert_eq!(response.steps[0].action.as_ref().unwrap().len(), 128, "{provider}");
+        let told = response.steps[0].observation.as_ref().unwrap();
+        assert!(told.starts_with("{\"error\":\"Unknown tool 'nnn") && told.len() < 200, "{told}");
+        let names = |trace: &Trace| {
+            let tools = trace.spans.iter().filter_map(|span| span.attributes.get("tool"));
+            tools.map(|tool| tool.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&response.trace), ["unknown", "unknown", "datetime_now"], "{provider}");
+        assert_eq!(names(&records.traces(None, 1)[0].trace), names(&response.trace));
+        let usage = records.usage().remove(0).tools;
+        let sums = usage.iter().map(|tool| (tool.tool.as_str(), tool.calls, tool.failed));
+        assert_eq!(sums.collect::<Vec<_>>(), [("unknown", 2, 2), ("datetime_now", 1, 0)]);
+    }
 }
 
 #[tokio::test]

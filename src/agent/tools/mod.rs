@@ -25,6 +25,9 @@ pub use trial::BuiltinTools;
 /// The names of all built-in tools.
 pub(super) const BUILTIN_NAMES: &[&str] = &["datetime_now", "json_transform", "http_request"];
 
+/// What records call every tool that an agent does not have.
+const UNKNOWN: &str = "unknown";
+
 /// A built-in tool with its configuration.
 #[derive(Debug, Clone)]
 pub(super) enum Builtin {
@@ -106,6 +109,12 @@ impl Toolbox {
     /// The tools as they are offered to a model; empty when the agent has none.
     pub(super) fn specs(&self) -> &[ToolSpec] {
         &self.specs
+    }
+
+    /// The name as records tell it: models invent names without end, and those are all one.
+    pub(super) fn known_name(&self, name: &str) -> &'static str {
+        let known = self.tools.iter().find(|tool| tool.name == name);
+        known.map_or(UNKNOWN, |tool| tool.name)
     }
 
     /// Calls a tool and returns what the model is to see.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::KIND;
-use crate::model::types::TOOL_CALLS_MAX;
+use crate::model::reading::Reading;
 use crate::model::{Completion, Message, Original, Settings, TokenUsage, ToolCall, ToolSpec};
 
 /// How much a model may write that is not told: a long answer, and what it thinks before.
@@ -39,11 +39,12 @@ pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSp
 
 fn conversation(messages: &[Message]) -> Vec<Value> {
     let mut list = Vec::with_capacity(messages.len());
-    // What tools returned since the model spoke.
+    // What tools returned since the model spoke, and whether its message is kept as it came.
     let mut results: Vec<Value> = Vec::new();
+    let mut is_kept = false;
     for message in messages {
         if let Message::Tool { call_id, content } = message {
-            let id = accepted_id(call_id);
+            let id = if is_kept { call_id.clone() } else { accepted_id(call_id) };
             results.push(json!({"type": "tool_result", "tool_use_id": id, "content": content}));
             continue;
         }
@@ -52,10 +53,12 @@ fn conversation(messages: &[Message]) -> Vec<Value> {
             Message::System(_) | Message::Tool { .. } => {}
             Message::User(content) => list.push(json!({"role": "user", "content": content})),
             Message::Assistant { content, tool_calls, original } => {
-                let blocks = match original {
-                    Some(Original { kind: KIND, content }) => content.clone(),
-                    Some(_) | None => blocks(content.as_deref(), tool_calls),
-                };
+                let kept = original.as_ref().filter(|original| original.kind == KIND);
+                is_kept = kept.is_some();
+                let blocks = kept.map_or_else(
+                    || blocks(content.as_deref(), tool_calls),
+                    |original| original.content.clone(),
+                );
                 list.push(json!({"role": "assistant", "content": blocks}));
             }
         }
@@ -135,16 +138,6 @@ struct UsageBody {
     output_tokens: u64,
 }
 
-/// What a successful call brought.
-pub(super) enum Reading {
-    /// A message, perhaps of a text that ends where its tokens did.
-    Whole(Completion),
-    /// The model, or who watches over it, will not answer.
-    Refusal,
-    /// The tokens ended before there was text, or within a tool call.
-    Cut,
-}
-
 /// Reads the answer of a successful call; the error says what is wrong with it.
 pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
@@ -157,24 +150,11 @@ pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
             Block::Text { text } if text.trim().is_empty() => continue,
             Block::Text { text: part } => text.push_str(&part),
             Block::ToolUse { id, name, input } => {
-                let arguments = ToolCall::arguments_from(input);
-                tool_calls.push(ToolCall { id, name, arguments });
+                tool_calls.push(ToolCall::from_parts(id.into(), name, input));
             }
             Block::Other => {}
         }
         kept.push(block);
-    }
-    if tool_calls.len() > TOOL_CALLS_MAX {
-        return Err(format!("{} tool calls, at most {TOOL_CALLS_MAX} are read", tool_calls.len()));
-    }
-    match answer.stop_reason.as_deref() {
-        Some("refusal") => return Ok(Reading::Refusal),
-        Some("max_tokens" | "model_context_window_exceeded")
-            if text.is_empty() || !tool_calls.is_empty() =>
-        {
-            return Ok(Reading::Cut);
-        }
-        Some(_) | None => {}
     }
     let usage = answer.usage.map(|usage| TokenUsage {
         tokens_in: usage
@@ -185,7 +165,8 @@ pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
     });
     let original = Original { kind: KIND, content: kept.into() };
     let content = (!text.is_empty()).then_some(text);
-    Ok(Reading::Whole(Completion { content, tool_calls, original: Some(original), usage }))
+    let completion = Completion { content, tool_calls, original: Some(original), usage };
+    Reading::new(completion, answer.stop_reason.as_deref())
 }
 
 /// Whether the server says that it does not know what it is asked for, in the words of the protocol.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::KIND;
-use crate::model::types::TOOL_CALLS_MAX;
+use crate::model::reading::Reading;
 use crate::model::{Completion, Message, Original, Settings, TokenUsage, ToolCall, ToolSpec};
 
 /// Parameters that stand beside `options`, not in it.
@@ -123,7 +123,7 @@ struct MessageBody {
 struct CallBody {
     /// Left out by older versions.
     #[serde(default)]
-    id: Option<String>,
+    id: Value,
     function: FunctionBody,
 }
 
@@ -134,20 +134,11 @@ struct FunctionBody {
     arguments: Value,
 }
 
-/// Reads the answer of a successful call; `None` when the model ran out of tokens before its first
-/// word. The error says what is wrong with the answer.
-pub(super) fn completion(bytes: &[u8]) -> Result<Option<Completion>, String> {
+/// Reads the answer of a successful call; the error says what is wrong with it.
+pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let message = MessageBody::deserialize(&answer.message).map_err(|error| error.to_string())?;
     let calls = message.tool_calls.unwrap_or_default();
-    if calls.len() > TOOL_CALLS_MAX {
-        return Err(format!("{} tool calls, at most {TOOL_CALLS_MAX} are read", calls.len()));
-    }
-    let content = message.content.unwrap_or_default();
-    let is_empty = content.trim().is_empty() && calls.is_empty();
-    if is_empty && answer.done_reason.as_deref() == Some("length") {
-        return Ok(None);
-    }
     let usage = match (answer.prompt_eval_count, answer.eval_count) {
         (None, None) => None,
         (read, written) => Some(TokenUsage {
@@ -155,18 +146,15 @@ pub(super) fn completion(bytes: &[u8]) -> Result<Option<Completion>, String> {
             tokens_out: written.unwrap_or_default(),
         }),
     };
-    Ok(Some(Completion {
-        content: Some(content),
+    let completion = Completion {
+        content: Some(message.content.unwrap_or_default()),
         tool_calls: calls.into_iter().map(read_call).collect(),
         original: Some(Original { kind: KIND, content: answer.message }),
         usage,
-    }))
+    };
+    Reading::new(completion, answer.done_reason.as_deref())
 }
 
 fn read_call(call: CallBody) -> ToolCall {
-    ToolCall {
-        id: call.id.filter(|id| !id.is_empty()).unwrap_or_else(ToolCall::new_id),
-        name: call.function.name,
-        arguments: ToolCall::arguments_from(call.function.arguments),
-    }
+    ToolCall::from_parts(call.id, call.function.name, call.function.arguments)
 }

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::types::TOOL_CALLS_MAX;
+use crate::model::reading::Reading;
 use crate::model::{Completion, Message, Settings, TokenUsage, ToolCall, ToolSpec};
 
 /// The body of a request. The fields of `parameters` come first, so that ours win.
@@ -71,6 +71,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Choice {
     message: MessageBody,
+    #[serde(default)]
+    finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,12 +81,15 @@ struct MessageBody {
     content: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<CallBody>>,
+    /// What it says in place of `content`.
+    #[serde(default)]
+    refusal: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct CallBody {
     #[serde(default)]
-    id: Option<String>,
+    id: Value,
     function: FunctionBody,
 }
 
@@ -105,16 +110,16 @@ struct UsageBody {
 }
 
 /// Reads the answer of a successful call; the error says what is wrong with it.
-pub(in crate::model) fn completion(bytes: &[u8]) -> Result<Completion, String> {
+pub(in crate::model) fn reading(bytes: &[u8]) -> Result<Reading, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let Some(choice) = answer.choices.into_iter().next() else {
         return Err("it has no choices".to_owned());
     };
-    let calls = choice.message.tool_calls.unwrap_or_default();
-    if calls.len() > TOOL_CALLS_MAX {
-        return Err(format!("{} tool calls, at most {TOOL_CALLS_MAX} are read", calls.len()));
+    if choice.message.refusal.is_some_and(|refusal| !refusal.is_empty()) {
+        return Ok(Reading::Refusal);
     }
-    Ok(Completion {
+    let calls = choice.message.tool_calls.unwrap_or_default();
+    let completion = Completion {
         content: choice.message.content,
         tool_calls: calls.into_iter().map(read_call).collect(),
         original: None,
@@ -122,14 +127,10 @@ pub(in crate::model) fn completion(bytes: &[u8]) -> Result<Completion, String> {
             tokens_in: usage.prompt_tokens,
             tokens_out: usage.completion_tokens,
         }),
-    })
+    };
+    Reading::new(completion, choice.finish_reason.as_deref())
 }
 
 fn read_call(call: CallBody) -> ToolCall {
-    ToolCall {
-        // Servers that leave the id out still need one in the next request.
-        id: call.id.filter(|id| !id.is_empty()).unwrap_or_else(ToolCall::new_id),
-        name: call.function.name,
-        arguments: ToolCall::arguments_from(call.function.arguments),
-    }
+    ToolCall::from_parts(call.id, call.function.name, call.function.arguments)
 }

@@ -95,8 +95,7 @@ fn name_of(run: &Run<'_>, part: &Part<'_>) -> String {
     match part.name {
         "agent.run" => format!("invoke_agent {}", run.agent),
         "llm.complete" => format!("chat {}", part.text("model").unwrap_or_default()),
-        // The name of a tool is what a model asked for: not all of it need be one.
-        "tool.call" => format!("execute_tool {}", shortened(part.text("tool").unwrap_or_default())),
+        "tool.call" => format!("execute_tool {}", part.text("tool").unwrap_or_default()),
         other => other.to_owned(),
     }
 }
@@ -134,7 +133,7 @@ fn describe_tool_call(span: &mut Span, part: &Part<'_>) {
     span.set("gen_ai.operation.name", "execute_tool");
     span.set("gen_ai.tool.type", "function");
     if let Some(tool) = part.text("tool") {
-        span.set_text("gen_ai.tool.name", shortened(tool));
+        span.set_text("gen_ai.tool.name", tool);
     }
 }
 
@@ -144,9 +143,4 @@ fn provider(kind: &str) -> &str {
         "openai_compat" => "openai",
         other => other,
     }
-}
-
-fn shortened(name: &str) -> &str {
-    const NAME_BYTES_MAX: usize = 64;
-    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
 }
