@@ -55,13 +55,13 @@ pub fn without_secrets(value: Value) -> Value {
 
 /// A wrong value as a message repeats it: as JSON, without secrets. `key` is its name alone, without
 /// a path. As a wrong URL need not be one, whatever stands where a user or a query may stand is
-/// blanked.
+/// blanked, without a scheme too.
 #[must_use]
 pub fn repeated(key: &str, value: &Value) -> String {
     if may_be_secret(key, value) {
         return BLANK.to_owned();
     }
-    blanked(value.clone(), &|text| without_query(without_user(text))).to_string()
+    blanked(value.clone(), &|text| after_question_mark_blanked(without_user(text), 0)).to_string()
 }
 
 fn blanked(value: Value, text: &impl Fn(String) -> String) -> Value {
@@ -94,8 +94,13 @@ fn without_user(text: String) -> String {
 /// The text with [`BLANK`] after the first `?` that follows `://`.
 fn without_query(text: String) -> String {
     let Some(scheme) = text.find("://") else { return text };
-    match text[scheme..].find('?') {
-        Some(query) => format!("{}?{BLANK}", &text[..scheme + query]),
+    after_question_mark_blanked(text, scheme)
+}
+
+/// The text with [`BLANK`] after the first `?` from this position on.
+fn after_question_mark_blanked(text: String, start: usize) -> String {
+    match text[start..].find('?') {
+        Some(query) => format!("{}?{BLANK}", &text[..start + query]),
         None => text,
     }
 }
@@ -162,6 +167,7 @@ mod tests {
             assert_eq!(without_secrets(text.into()), shown);
         }
         assert_eq!(repeated("url", &"ftp://h/v1?key=hush".into()), "\"ftp://h/v1?***\"");
+        assert_eq!(repeated("url", &"h:1/v1?key=hush".into()), "\"h:1/v1?***\"");
         for text in ["Who? See http://h/?a=1.", "what?", "/v1?x=1"] {
             assert_eq!(without_secrets(text.into()), text);
         }

@@ -218,6 +218,7 @@ fn a_secret_is_never_repeated() {
         "  model: {primary: {api_key: [hush], endpoint: 'http://me:hu/sh@h/v1'}}",
         "  model: [{secret: 4711, api_key: hush}]",
         "  model: {primary: {endpoint: 'ftp://h/v1?key=hush'}}",
+        "  model: {primary: {endpoint: 'h/v1?key=hush'}}",
         "  model: {primary: {api_key_env: sk-hush}}",
         "  model: {primary: [{api_key_env: sk-hush}]}",
     ] {
