@@ -89,6 +89,8 @@ fn a_server_that_is_nowhere_is_a_warning_and_a_problem_of_who_refers_to_it() {
     assert!(registry(&files, "{primary: {providerRef: known}}").serves("a"));
     let error = error_of(&registry(&files, "{primary: {providerRef: gpu}}"));
     assert!(error.ends_with(&format!("primary.endpoint: {what}")), "{error}");
+    let azure = error_of(&registry(&[], "{primary: {provider: azure_openai, model: m}}"));
+    assert!(azure.contains("primary.endpoint: missing; write https://RESOURCE.openai"), "{azure}");
     let own = "{primary: {providerRef: gpu, endpoint: 'http://h:1'}}";
     assert!(registry(&files, own).serves("a"));
 }
@@ -124,6 +126,7 @@ fn keys_are_told_by_their_variable_and_never_shown() {
         path: {endpoint: \"http://h/v1\", api_key_env: PATH},
         unset: {endpoint: \"http://h/v1\", api_key_env: ASTROMESH_TEST_UNSET},
         open: {endpoint: \"http://h/v1\"},
+        plain: {endpoint: \"http://api.openai.com/v1\"},
         zanthropic: {type: anthropic},
         zopenai: {}}}";
     let registry = registry(&[("providers.yaml", file)], "{primary: {provider: echo}}");
@@ -139,6 +142,7 @@ fn keys_are_told_by_their_variable_and_never_shown() {
             json!(["literal", null, true]),
             json!(["open", null, false]),
             json!(["path", "PATH", true]),
+            json!(["plain", null, false]),
             json!(["unset", "ASTROMESH_TEST_UNSET", true]),
             json!(["zanthropic", "ANTHROPIC_API_KEY", true]),
             json!(["zopenai", "OPENAI_API_KEY", true]),
@@ -146,7 +150,7 @@ fn keys_are_told_by_their_variable_and_never_shown() {
     );
     assert_eq!(list["providers"][0]["api_key_set"], true);
     assert_eq!(list["providers"][2]["api_key_set"], true);
-    assert_eq!(list["providers"][3]["api_key_set"], false);
+    assert_eq!(list["providers"][4]["api_key_set"], false);
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub(super) struct Kind {
     pub(super) model: Option<&'static str>,
     /// Whether its servers are run beside a node, for it and for others of its mesh.
     pub(super) is_local: bool,
-    /// The host that gets the key in this variable without being told so. Others get none: a key
-    /// must not go to whoever a file names as endpoint.
+    /// The host that gets the key in this variable without being told so, over https. Others get
+    /// none: a key must not go to whoever a file names as endpoint.
     pub(super) key: Option<(&'static str, &'static str)>,
 }
 
@@ -38,8 +38,10 @@ enum Endpoint {
     Fixed(&'static str),
     /// Where `OLLAMA_HOST` says.
     Ollama,
-    /// Each block must have one; `/v1` is added where it is left out.
-    Needed,
+    /// Each block must have one, as this says.
+    Needed(&'static str),
+    /// Each block must have that of a server run beside a node; `/v1` is added where it is left out.
+    Local,
     /// No block may have one: the own node is asked, whose address is known when it runs.
     Own,
 }
@@ -49,12 +51,22 @@ pub(super) const DEFAULT: &str = "openai_compat";
 
 const BUILT: &[Kind] = &[
     Kind {
-        names: &["openai_compat", "openai", "azure_openai"],
+        names: &["openai_compat", "openai"],
         protocol: Protocol::OpenAi,
         endpoint: Endpoint::Fixed("https://api.openai.com/v1"),
         model: Some("gpt-4o-mini"),
         is_local: false,
         key: Some(("api.openai.com", "OPENAI_API_KEY")),
+    },
+    Kind {
+        names: &["azure_openai"],
+        protocol: Protocol::OpenAi,
+        endpoint: Endpoint::Needed(
+            "https://RESOURCE.openai.azure.com/openai/v1, that of your resource",
+        ),
+        model: Some("gpt-4o-mini"),
+        is_local: false,
+        key: None,
     },
     Kind {
         names: &["ollama"],
@@ -77,7 +89,7 @@ const BUILT: &[Kind] = &[
     Kind {
         names: &["vllm", "llamacpp", "hf_tgi"],
         protocol: Protocol::OpenAi,
-        endpoint: Endpoint::Needed,
+        endpoint: Endpoint::Local,
         model: None,
         is_local: true,
         key: None,
@@ -137,7 +149,7 @@ impl Kind {
     /// The variable whose key is sent to this endpoint without being named in the file.
     pub(super) fn key_variable(&self, endpoint: &Url) -> Option<&'static str> {
         let (host, variable) = self.key?;
-        (endpoint.host_str() == Some(host)).then_some(variable)
+        (endpoint.scheme() == "https" && endpoint.host_str() == Some(host)).then_some(variable)
     }
 
     /// The endpoint of a block that has none, or what to do about it.
@@ -147,7 +159,8 @@ impl Kind {
             Endpoint::Ollama => ollama::base_url()
                 .map_err(|what| format!("{what}; mend it, or write endpoint here")),
             Endpoint::Own => Url::parse("http://localhost").map_err(|error| error.to_string()),
-            Endpoint::Needed => {
+            Endpoint::Needed(what) => Err(format!("missing; write {what}")),
+            Endpoint::Local => {
                 Err("missing; write http://HOST:PORT, where the model server listens".to_owned())
             }
         }
@@ -156,9 +169,9 @@ impl Kind {
     /// The base URL of the protocol for an endpoint that a file gives.
     pub(super) fn base_url(&self, endpoint: Url) -> Url {
         match self.endpoint {
-            Endpoint::Fixed(_) | Endpoint::Own => endpoint,
+            Endpoint::Fixed(_) | Endpoint::Needed(_) | Endpoint::Own => endpoint,
             Endpoint::Ollama => ollama::server_url(endpoint),
-            Endpoint::Needed => with_v1(endpoint),
+            Endpoint::Local => with_v1(endpoint),
         }
     }
 
