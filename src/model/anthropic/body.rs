@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::KIND;
-use crate::model::reading::Reading;
-use crate::model::{Completion, Message, Original, Settings, TokenUsage, ToolCall, ToolSpec};
+use crate::model::reading::{self, Reading};
+use crate::model::{Completion, Message, Original, Settings, ToolCall, ToolSpec};
 
 /// How much a model may write that is not told: a long answer, and what it thinks before.
 const MAX_TOKENS_DEFAULT: u64 = 8_192;
@@ -103,9 +103,9 @@ fn tool(tool: &ToolSpec) -> Value {
 struct Answer {
     content: Vec<Value>,
     #[serde(default)]
-    stop_reason: Option<String>,
+    stop_reason: Value,
     #[serde(default)]
-    usage: Option<UsageBody>,
+    usage: Value,
 }
 
 /// The blocks that are read; others are kept for the next request.
@@ -125,18 +125,9 @@ enum Block {
     Other,
 }
 
-/// What is read from the cache, or written to it, is not in `input_tokens`.
-#[derive(Deserialize)]
-struct UsageBody {
-    #[serde(default)]
-    input_tokens: u64,
-    #[serde(default)]
-    cache_creation_input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
-    output_tokens: u64,
-}
+/// Tokens read: those from the cache, or written to it, are not in the first.
+const TOKENS_IN: &[&str] =
+    &["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
 
 /// Reads the answer of a successful call; the error says what is wrong with it.
 pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
@@ -156,17 +147,11 @@ pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
         }
         kept.push(block);
     }
-    let usage = answer.usage.map(|usage| TokenUsage {
-        tokens_in: usage
-            .input_tokens
-            .saturating_add(usage.cache_creation_input_tokens.unwrap_or_default())
-            .saturating_add(usage.cache_read_input_tokens.unwrap_or_default()),
-        tokens_out: usage.output_tokens,
-    });
+    let usage = reading::usage(&answer.usage, TOKENS_IN, "output_tokens");
     let original = Original { kind: KIND, content: kept.into() };
     let content = (!text.is_empty()).then_some(text);
     let completion = Completion { content, tool_calls, original: Some(original), usage };
-    Reading::new(completion, answer.stop_reason.as_deref())
+    Reading::new(completion, &answer.stop_reason)
 }
 
 /// Whether the server says that it does not know what it is asked for, in the words of the protocol.

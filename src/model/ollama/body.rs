@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::KIND;
-use crate::model::reading::Reading;
-use crate::model::{Completion, Message, Original, Settings, TokenUsage, ToolCall, ToolSpec};
+use crate::model::reading::{self, Reading};
+use crate::model::{Completion, Message, Original, Settings, ToolCall, ToolSpec};
 
 /// Parameters that stand beside `options`, not in it.
 const FIELDS: &[&str] = &["format", "keep_alive", "think", "logprobs", "top_logprobs"];
@@ -103,18 +103,13 @@ fn tool(tool: &ToolSpec) -> Value {
 struct Answer {
     message: Value,
     #[serde(default)]
-    done_reason: Option<String>,
-    /// Left out by some versions when the whole prompt was in the cache.
-    #[serde(default)]
-    prompt_eval_count: Option<u64>,
-    #[serde(default)]
-    eval_count: Option<u64>,
+    done_reason: Value,
 }
 
 #[derive(Deserialize)]
 struct MessageBody {
     #[serde(default)]
-    content: Option<String>,
+    content: Value,
     #[serde(default)]
     tool_calls: Option<Vec<CallBody>>,
 }
@@ -136,23 +131,19 @@ struct FunctionBody {
 
 /// Reads the answer of a successful call; the error says what is wrong with it.
 pub(super) fn reading(bytes: &[u8]) -> Result<Reading, String> {
-    let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let body: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    // Some versions leave out what was read when the whole prompt was in the cache.
+    let usage = reading::usage(&body, &["prompt_eval_count"], "eval_count");
+    let answer = Answer::deserialize(body).map_err(|error| error.to_string())?;
     let message = MessageBody::deserialize(&answer.message).map_err(|error| error.to_string())?;
     let calls = message.tool_calls.unwrap_or_default();
-    let usage = match (answer.prompt_eval_count, answer.eval_count) {
-        (None, None) => None,
-        (read, written) => Some(TokenUsage {
-            tokens_in: read.unwrap_or_default(),
-            tokens_out: written.unwrap_or_default(),
-        }),
-    };
     let completion = Completion {
-        content: Some(message.content.unwrap_or_default()),
+        content: Some(reading::words(message.content)?.unwrap_or_default()),
         tool_calls: calls.into_iter().map(read_call).collect(),
         original: Some(Original { kind: KIND, content: answer.message }),
         usage,
     };
-    Reading::new(completion, answer.done_reason.as_deref())
+    Reading::new(completion, &answer.done_reason)
 }
 
 fn read_call(call: CallBody) -> ToolCall {

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::reading::Reading;
-use crate::model::{Completion, Message, Settings, TokenUsage, ToolCall, ToolSpec};
+use crate::model::reading::{self, Reading};
+use crate::model::{Completion, Message, Settings, ToolCall, ToolSpec};
 
 /// The body of a request. The fields of `parameters` come first, so that ours win.
 pub(in crate::model) fn request(
@@ -65,25 +65,25 @@ fn tool(tool: &ToolSpec) -> Value {
 struct Answer {
     choices: Vec<Choice>,
     #[serde(default)]
-    usage: Option<UsageBody>,
+    usage: Value,
 }
 
 #[derive(Deserialize)]
 struct Choice {
     message: MessageBody,
     #[serde(default)]
-    finish_reason: Option<String>,
+    finish_reason: Value,
 }
 
 #[derive(Deserialize)]
 struct MessageBody {
     #[serde(default)]
-    content: Option<String>,
+    content: Value,
     #[serde(default)]
     tool_calls: Option<Vec<CallBody>>,
     /// What it says in place of `content`.
     #[serde(default)]
-    refusal: Option<String>,
+    refusal: Value,
 }
 
 #[derive(Deserialize)]
@@ -101,34 +101,23 @@ struct FunctionBody {
     arguments: Value,
 }
 
-#[derive(Deserialize)]
-struct UsageBody {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-}
-
 /// Reads the answer of a successful call; the error says what is wrong with it.
 pub(in crate::model) fn reading(bytes: &[u8]) -> Result<Reading, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let Some(choice) = answer.choices.into_iter().next() else {
         return Err("it has no choices".to_owned());
     };
-    if choice.message.refusal.is_some_and(|refusal| !refusal.is_empty()) {
+    if choice.message.refusal.as_str().is_some_and(|refusal| !refusal.is_empty()) {
         return Ok(Reading::Refusal);
     }
     let calls = choice.message.tool_calls.unwrap_or_default();
     let completion = Completion {
-        content: choice.message.content,
+        content: reading::words(choice.message.content)?,
         tool_calls: calls.into_iter().map(read_call).collect(),
         original: None,
-        usage: answer.usage.map(|usage| TokenUsage {
-            tokens_in: usage.prompt_tokens,
-            tokens_out: usage.completion_tokens,
-        }),
+        usage: reading::usage(&answer.usage, &["prompt_tokens"], "completion_tokens"),
     };
-    Reading::new(completion, choice.finish_reason.as_deref())
+    Reading::new(completion, &choice.finish_reason)
 }
 
 fn read_call(call: CallBody) -> ToolCall {
