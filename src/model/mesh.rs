@@ -43,7 +43,9 @@ impl Mesh {
     #[must_use]
     pub fn new(access: &Access, mut settings: Settings) -> Self {
         settings.endpoint = access.node().clone();
-        Self { server: Server::new(access.client.clone(), KeyHeader::Bearer, settings) }
+        let server = Server::new(access.client.clone(), KeyHeader::Bearer, settings);
+        // Not the own server's address, which no file names.
+        Self { server: server.at("of the mesh".to_owned()) }
     }
 
     async fn ask(&self, chat: ChatRequest<'_>) -> Result<Completion, ModelError> {
@@ -53,53 +55,95 @@ impl Mesh {
         if let Some(traceparent) = chat.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        let answer = self.server.send(request, Call::Completion).await?;
+        let answer = self
+            .server
+            .send(request, Call::Completion)
+            .await
+            .map_err(|error| self.unanswered(error))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer));
         }
         let reading = openai::body::reading(&answer.bytes).map_err(|reason| {
-            self.server.unreadable(
+            self.server_of(&answer).unreadable(
                 &answer,
                 "chat completion",
                 &reason,
                 "check the model server of the node that answered: it must speak the OpenAI protocol",
             )
         })?;
-        self.server.message(reading, MORE_TOKENS)
+        self.server_of(&answer).message(reading, MORE_TOKENS)
+    }
+
+    /// The server behind the node that answered, as messages call it.
+    fn server_of(&self, answer: &Answer) -> Server {
+        match &answer.node {
+            Some(node) => self.server.at(format!("on node {node}")),
+            None => self.server.clone(),
+        }
+    }
+
+    /// There was no answer, or none that could be read to its end.
+    fn unanswered(&self, error: ModelError) -> ModelError {
+        let hint = match error.code {
+            ErrorCode::ConnectionRefused | ErrorCode::DnsResolutionFailed => {
+                let what = "this node's own HTTP server does not answer";
+                let hint = "`astromeshctl doctor` and the log of this node say why";
+                return ModelError { code: error.code, ..self.server.failed(what, hint) };
+            }
+            ErrorCode::Timeout => "raise timeout in the model block, or add a fallback model",
+            ErrorCode::MissingApiKey
+            | ErrorCode::OllamaNotFound
+            | ErrorCode::NoEligibleProvider
+            | ErrorCode::AllProvidersFailed => {
+                "lower max_tokens if it is too large; else the log of this node says why"
+            }
+        };
+        ModelError { hint: hint.to_owned(), ..error }
+    }
+
+    fn nobody(&self, what: &str) -> ModelError {
+        let model = self.name();
+        ModelError::new(
+            ErrorCode::NoEligibleProvider,
+            format!("no alive node serves {model}: {what}"),
+            format!(
+                "`astromeshctl models list` shows what is served; get {model} on an inference node, \
+                 as with `ollama pull {model}`, or add a fallback model"
+            ),
+        )
     }
 
     fn refused(&self, answer: &Answer) -> ModelError {
         let code = serde_json::from_slice(&answer.bytes).map(|Refusal { code }| code);
-        let model = self.name();
-        match code.as_deref() {
-            Ok(code) if NOBODY.contains(&code) => ModelError::new(
-                ErrorCode::NoEligibleProvider,
-                format!(
-                    "no alive node serves {model}: {}",
-                    answer.error_text().unwrap_or_else(|| code.to_owned())
-                ),
-                format!(
-                    "`astromeshctl models list` shows what is served; get {model} on an inference node, \
-                     as with `ollama pull {model}`, or add a fallback model"
-                ),
-            ),
-            Ok("queue_full" | "queue_timeout") => self.server.refused(
-                answer,
-                Some("the nodes that serve the model are full: add one, or raise spec.api.model_max_concurrent there"),
-            ),
-            Ok(_) | Err(_) => self.server.refused(answer, None),
-        }
+        let hint = match code.as_deref() {
+            Ok(code) if NOBODY.contains(&code) => {
+                return self.nobody(answer.error_text().as_deref().unwrap_or(code));
+            }
+            Ok("queue_full" | "queue_timeout") => {
+                "the nodes that serve the model are full: add one, or raise spec.api.model_max_concurrent there"
+            }
+            Ok(_) | Err(_) => hint(answer.status.as_u16()),
+        };
+        self.server_of(answer).refused(answer, Some(hint))
     }
 
-    /// A node without a mesh does not know what its peers serve.
+    /// Looks what is served. A node without a mesh does not know what its peers serve.
     async fn list(&self, limit: Duration) -> Result<Availability, ModelError> {
         let request = self.server.get(&["v1", "models"]);
-        let answer = self.server.send(request, Call::List(limit)).await?;
+        let answer = self
+            .server
+            .send(request, Call::List(limit))
+            .await
+            .map_err(|error| self.unanswered(error))?;
         if !answer.status.is_success() {
-            return Err(self.server.refused(&answer, None));
+            return Err(self.refused(&answer));
         }
-        let is_listed = openai::lists(&answer.bytes, self.name());
-        Ok(if is_listed { Availability::Answers } else { Availability::NotListed })
+        // A list that is longer than what is read tells nothing.
+        if answer.is_cut || openai::lists(&answer.bytes, self.name()) {
+            return Ok(Availability::Answers);
+        }
+        Err(self
+            .nobody("the list of the mesh's models lacks it; what static peers serve is not in it"))
     }
 }
 
@@ -118,5 +162,22 @@ impl ChatModel for Mesh {
 
     fn check(&self, limit: Duration) -> CheckFuture<'_> {
         Box::pin(self.list(limit))
+    }
+}
+
+/// What to do about what a model server said through its node: the block has neither endpoint nor key.
+const fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => {
+            "the model server refuses that node's key: mend the provider in its providers*.yaml"
+        }
+        404 => "the model server lacks the model: get it there, or mend the provider of that node",
+        429 => {
+            "the model server limits the rate, or the quota of that node is used up; add a fallback model"
+        }
+        400..=499 => "the model server refuses the request; check model and parameters",
+        _ => {
+            "`astromeshctl doctor` on that node says how its model servers are; try again, or add a fallback model"
+        }
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::client::{Cause, causes};
@@ -26,6 +26,12 @@ const ERROR_TEXT_CHARS_MAX: usize = 300;
 
 /// Values of a query that are shorter, such as `v1`, are words that an error may have to say.
 const SECRET_BYTES_MIN: usize = 8;
+
+/// The header that names the node of the mesh that answered.
+const NODE: &str = "x-astromesh-node";
+
+/// The longest name of a node that is told, in bytes.
+const NODE_BYTES_MAX: usize = 255;
 
 /// What lets a model write more, where its server has no limit of its own.
 pub(super) const MORE_TOKENS: &str =
@@ -118,18 +124,25 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
     /// Whether there was more.
     pub(super) is_cut: bool,
+    /// The node of the mesh that answered.
+    pub(super) node: Option<String>,
     /// What was sent and is not to be told: the key, and the query of the endpoint.
     secrets: Vec<String>,
 }
 
 impl Answer {
-    /// What the server says of its own failure: `error.message`, `error`, `message` or `detail`.
+    /// What the server says of its own failure: `error.message`, `error`, `message`, `detail` or the
+    /// first `detail[].msg`, in a mapping or in the first of a list.
     pub(super) fn error_text(&self) -> Option<String> {
+        self.text_at(&["/error/message", "/error", "/message", "/detail", "/detail/0/msg"])
+    }
+
+    /// The first text at these places of the body, or of the first of its list.
+    fn text_at(&self, pointers: &[&str]) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.bytes).ok()?;
-        ["/error/message", "/error", "/message", "/detail"]
-            .iter()
-            .find_map(|pointer| body.pointer(pointer).and_then(Value::as_str))
-            .map(|text| self.passed_on(text))
+        let body = body.get(0).unwrap_or(&body);
+        let text = pointers.iter().find_map(|pointer| body.pointer(pointer)?.as_str());
+        text.map(|text| self.passed_on(text))
     }
 
     /// Text of the answer as it may be told.
@@ -145,6 +158,8 @@ impl Answer {
 pub(super) struct Server {
     http: Client,
     key_header: KeyHeader,
+    /// Where it is, in messages.
+    place: String,
     pub(super) settings: Settings,
 }
 
@@ -152,7 +167,15 @@ impl Server {
     /// A model that is asked through this client, which should be [`super::http_client`]: one that
     /// follows no redirects.
     pub(super) fn new(http: Client, key_header: KeyHeader, settings: Settings) -> Self {
-        Self { http, key_header, settings }
+        // Without the query, which may hold a secret.
+        let mut endpoint = settings.endpoint.clone();
+        endpoint.set_query(None);
+        Self { http, key_header, place: format!("at {endpoint}"), settings }
+    }
+
+    /// The same, called so in messages.
+    pub(super) fn at(&self, place: String) -> Self {
+        Self { place, ..self.clone() }
     }
 
     /// A request with a JSON body to this path below the endpoint.
@@ -175,7 +198,7 @@ impl Server {
     }
 
     /// Sends the request with the key, and reads the answer whatever its status. A completion that is
-    /// too large is an error.
+    /// too large is an error; what is said of a failure is cut.
     pub(super) async fn send(
         &self,
         request: RequestBuilder,
@@ -195,6 +218,7 @@ impl Server {
         let mut response = request.timeout(limit).send().await.map_err(failed)?;
         let mut answer = Answer {
             status: response.status(),
+            node: node_of(&response),
             bytes: Vec::new(),
             is_cut: false,
             secrets: self.secrets(key),
@@ -207,7 +231,7 @@ impl Server {
                 break;
             }
         }
-        if answer.is_cut && call == Call::Completion {
+        if answer.is_cut && call == Call::Completion && answer.status.is_success() {
             return Err(self.failed(
                 &format!("the answer is larger than {RESPONSE_BYTES_MAX} bytes"),
                 "lower max_tokens, or check that the endpoint is that of a chat API",
@@ -239,11 +263,9 @@ impl Server {
         key.into_iter().chain(query).chain(values).filter(is_some).collect()
     }
 
-    /// How this model is named in messages; the endpoint without its query, which may hold a secret.
-    pub(super) fn label(&self) -> String {
-        let mut endpoint = self.settings.endpoint.clone();
-        endpoint.set_query(None);
-        format!("model {} at {endpoint}", self.settings.model)
+    /// How this model is named in messages.
+    fn label(&self) -> String {
+        format!("model {} {}", self.settings.model, self.place)
     }
 
     /// The call failed in a way that has no code of its own.
@@ -271,7 +293,8 @@ impl Server {
         }
     }
 
-    /// The answer is not what the protocol says; `reason` may repeat parts of it.
+    /// The answer is not what the protocol says; `reason` may repeat parts of it. Some servers tell
+    /// of a failure with a status of success.
     pub(super) fn unreadable(
         &self,
         answer: &Answer,
@@ -279,6 +302,9 @@ impl Server {
         reason: &str,
         hint: &str,
     ) -> ModelError {
+        if answer.text_at(&["/error/message", "/error"]).is_some() {
+            return self.refused(answer, None);
+        }
         self.failed(&format!("the answer is no {what}: {}", answer.passed_on(reason)), hint)
     }
 
@@ -335,6 +361,12 @@ pub(super) fn without_path_end(mut url: Url, ends: &[&str]) -> Url {
     let path = path.trim_end_matches('/').to_owned();
     url.set_path(&path);
     url
+}
+
+/// The name of the node in the header of an answer that came through the mesh.
+fn node_of(response: &Response) -> Option<String> {
+    let name = response.headers().get(NODE)?.to_str().ok()?;
+    (!name.is_empty() && name.len() <= NODE_BYTES_MAX).then(|| name.to_owned())
 }
 
 /// What to do about a status, whatever the protocol.

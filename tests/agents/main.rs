@@ -4,6 +4,7 @@
 mod anthropic;
 mod files;
 mod http_tool;
+mod mesh;
 mod models;
 mod ollama;
 mod providers;

@@ -44,6 +44,11 @@ async fn bad_answers_say_what_is_wrong() {
         ("no choices", 200, "{\"choices\": []}", "no choices"),
         ("redirect", 302, "", "HTTP 302"),
         ("oversize", 200, large.as_str(), "larger than"),
+        ("oversize failure", 502, large.as_str(), "HTTP 502"),
+        ("failure as success", 200, "{\"error\": {\"message\": \"boom\"}}", "HTTP 200: boom"),
+        ("a list", 400, "[{\"error\": {\"message\": \"boom\"}}]", "HTTP 400: boom"),
+        ("detail", 422, "{\"detail\": \"boom\"}", "HTTP 422: boom"),
+        ("details", 422, "{\"detail\": [{\"msg\": \"boom\", \"loc\": []}]}", "HTTP 422: boom"),
     ];
     for (name, status, body, expected) in rows {
         let server = Server::raw(vec![(status, body.to_owned())]).await;
@@ -52,6 +57,25 @@ async fn bad_answers_say_what_is_wrong() {
         assert_eq!(error.code, ErrorCode::AllProvidersFailed, "{name}: {error}");
         assert!(error.message.contains(expected), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn fields_of_odd_types_are_read_as_far_as_they_go() {
+    let parts = json!([{"type": "text", "text": "one"}, {"type": "image"}, {"type": "text", "text": " two"}]);
+    let call = json!([{"id": 7, "function": {"name": "nothing", "arguments": {}}}]);
+    let first = json!({
+        "choices": [{"message": {"content": null, "tool_calls": call}, "finish_reason": 3}],
+        "usage": {"prompt_tokens": "many", "completion_tokens": 3},
+    });
+    let last = json!({"choices": [{"message": {"content": parts}}], "usage": "none"});
+    let server = Server::start(vec![first, last]).await;
+
+    let response = run(&agent(&format!("  model: {{primary: {}}}", block(&server))), "q").await;
+
+    assert_eq!(response.answer, "one two");
+    let usage = response.usage.unwrap();
+    assert_eq!((usage.tokens_in, usage.tokens_out), (0, 3));
+    assert_eq!(server.seen()[1].body["messages"][2]["tool_call_id"], "7");
 }
 
 #[tokio::test]
