@@ -46,12 +46,38 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Variables of OpenTelemetry and of the Python system that set a key which nothing else sets: its
-/// own variable and the file win.
-const FALLBACKS: &[(&str, &str)] = &[
-    ("spec.observability.otlp.enabled", "ASTROMESH_OTLP_ENABLED"),
-    ("spec.observability.otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-    ("spec.observability.otlp.protocol", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+/// own variable and the file win. A switch is before what depends on it.
+const FALLBACKS: &[Fallback] = &[
+    Fallback {
+        path: "spec.observability.otlp.enabled",
+        variable: "ASTROMESH_OTLP_ENABLED",
+        switches: &[],
+    },
+    Fallback {
+        path: "spec.observability.otlp.endpoint",
+        variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        switches: EXPORT,
+    },
+    Fallback {
+        path: "spec.observability.otlp.protocol",
+        variable: "OTEL_EXPORTER_OTLP_PROTOCOL",
+        switches: EXPORT,
+    },
 ];
+
+/// What has to be true for traces to be exported.
+const EXPORT: &[&str] = &["spec.services.observability", "spec.observability.otlp.enabled"];
+
+/// A variable that sets a key which nothing else sets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fallback {
+    /// The key.
+    pub(super) path: &'static str,
+    variable: &'static str,
+    /// Keys that are true where the key is used. Elsewhere the variable is meant for other programs
+    /// perhaps, and may hold what only they understand.
+    pub(super) switches: &'static [&'static str],
+}
 
 /// Variables that the Python system reads or its documents name, with what to use here.
 const INSTEAD: &[(&str, &str)] = &[
@@ -99,10 +125,16 @@ impl Environment {
         self.said(key, variable(key)?)
     }
 
-    /// The same for the variable that sets the key when nothing else does.
-    pub(super) fn fallback(&self, key: &Key) -> Option<Said> {
-        let (_, name) = FALLBACKS.iter().find(|(path, _)| *path == key.path)?;
-        let (name, text, value) = self.said(key, (*name).to_owned())?;
+    /// The variables that set keys which nothing else sets, with those keys.
+    pub(super) fn fallbacks(&self) -> impl Iterator<Item = (Fallback, &'static Key, Said)> {
+        FALLBACKS.iter().filter_map(|fallback| {
+            let key = schema::find(fallback.path)?;
+            Some((*fallback, key, self.fallback(key, fallback.variable)?))
+        })
+    }
+
+    fn fallback(&self, key: &Key, name: &str) -> Option<Said> {
+        let (name, text, value) = self.said(key, name.to_owned())?;
         // The Python system takes more words.
         let value = match text.to_ascii_lowercase().as_str() {
             "1" | "yes" | "on" if key.kind == Kind::Bool => Ok(true.into()),
@@ -150,7 +182,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
 pub(super) type Said = (String, String, Result<Value, Fault>);
 
 fn is_fallback(name: &str) -> bool {
-    FALLBACKS.iter().any(|(_, fallback)| *fallback == name)
+    FALLBACKS.iter().any(|fallback| fallback.variable == name)
 }
 
 /// The variable that sets a key: `ASTROMESH_` and its path below `spec`. Sections have none, nor
@@ -240,7 +272,7 @@ mod tests {
         let mut names: Vec<_> = schema::variables().collect();
         names.extend(OTHERS.iter().map(|name| (*name).to_owned()));
         names.extend(INSTEAD.iter().map(|(name, _)| (*name).to_owned()));
-        names.extend(FALLBACKS.iter().map(|(_, name)| (*name).to_owned()));
+        names.extend(FALLBACKS.iter().map(|fallback| fallback.variable.to_owned()));
         names.sort();
         for pair in names.windows(2) {
             assert_ne!(pair[0], pair[1]);

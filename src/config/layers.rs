@@ -1,8 +1,8 @@
 //! One value for each key, and where it came from.
 //!
 //! Owns the order of the layers: defaults < variables of others < file < environment < flags. Each layer is checked by
-//! itself, so that a wrong value in the file is found even where a variable hides it. Refuses to
-//! know what any key means.
+//! itself, so that a wrong value in the file is found even where a variable hides it; but variables of
+//! others only where they set something. Refuses to know what any key means.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::check;
 use super::environment::{Environment, Said};
-use super::problem::{Gathered, Origin, Problem, shown};
-use super::schema::{KEYS, Key};
+use super::problem::{Gathered, Origin, Problem, Problems, shown};
+use super::schema::{self, KEYS, Key, WhenMissing};
 use super::yaml::Document;
 
 /// The layers above the defaults, put together.
@@ -25,6 +25,8 @@ pub(super) struct Layers {
     value: Value,
     /// Where those keys come from that are set above the file.
     above: BTreeMap<&'static str, Origin>,
+    /// What is odd but no problem.
+    pub(super) warnings: Vec<String>,
 }
 
 /// A key that a flag sets: the flag, the path, and the value.
@@ -41,14 +43,26 @@ impl Layers {
     ) -> (Self, Gathered) {
         let mut gathered = check::document(&file, &document);
         let value = document.value().clone();
-        let mut layers = Self { file, dir, document, value, above: BTreeMap::new() };
+        let (above, warnings) = (BTreeMap::new(), Vec::new());
+        let mut layers = Self { file, dir, document, value, above, warnings };
         for key in KEYS {
-            if let Some(said) = environment.fallback(key) {
-                let is_needed = layers.at(key.path).is_none();
-                layers.take(key, said, is_needed, &mut gathered);
-            }
             if let Some(said) = environment.value(key) {
-                layers.take(key, said, true, &mut gathered);
+                layers.take(key, said, &mut gathered);
+            }
+        }
+        for (fallback, key, said) in environment.fallbacks() {
+            if layers.at(key.path).is_some() {
+                continue;
+            }
+            let mut found = Gathered::default();
+            layers.take(key, said, &mut found);
+            let off = fallback.switches.iter().find(|switch| !layers.is_on(switch));
+            match (found.into_result(), off) {
+                (Ok(()), _) => {}
+                (Err(problems), Some(switch)) => layers.pass_over(key.path, &problems, switch),
+                (Err(problems), None) => {
+                    problems.list().iter().cloned().for_each(|problem| gathered.add(problem));
+                }
             }
         }
         for (flag, path, value) in flags {
@@ -91,16 +105,32 @@ impl Layers {
         });
     }
 
-    /// Checks what a variable says of a key, and sets the key if it is to.
-    fn take(&mut self, key: &Key, said: Said, sets: bool, gathered: &mut Gathered) {
+    /// Whether a switch is on, be it by its default.
+    fn is_on(&self, path: &str) -> bool {
+        match self.at(path) {
+            Some(value) => *value == true,
+            None => schema::find(path).is_some_and(|key| key.default == WhenMissing::Is("true")),
+        }
+    }
+
+    /// Forgets what a variable of others says, which is wrong but would have no effect.
+    fn pass_over(&mut self, path: &'static str, problems: &Problems, switch: &str) {
+        self.set(path, Value::Null, Origin::Default);
+        self.above.remove(path);
+        let lines = problems.list().iter().map(|problem| {
+            format!("{}; nothing comes of it while {switch} is not true", problem.one_line())
+        });
+        self.warnings.extend(lines);
+    }
+
+    /// Checks what a variable says of a key, and sets the key.
+    fn take(&mut self, key: &Key, said: Said, gathered: &mut Gathered) {
         let (name, text, value) = said;
         let origin = Origin::Variable(name);
         match value {
             Ok(value) => {
                 check::value(&origin, key, &value, gathered);
-                if sets {
-                    self.set(key.path, value, origin);
-                }
+                self.set(key.path, value, origin);
             }
             Err(fault) => gathered.add(Problem {
                 origin,

@@ -153,7 +153,7 @@ pub(super) fn build(layers: &Layers, mut gathered: Gathered) -> Result<Runtime, 
     let port = api.port;
     let mesh = values.mesh(SocketAddr::new(api.host, port));
     let peers = values.peers();
-    let mut warnings = Vec::new();
+    let mut warnings = layers.warnings.clone();
     if mesh.enabled && !peers.is_empty() {
         warnings.push("spec.peers ignored when mesh is enabled".to_owned());
     }

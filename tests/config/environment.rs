@@ -7,7 +7,7 @@ use std::path::Path;
 
 use astromesh::config::{Environment, OtlpProtocol, Overrides, Problems, Runtime, load, schema};
 
-use crate::{directory, flags};
+use crate::{directory, flags, repository};
 
 fn load_with(file: &str, variables: &[(&str, &str)]) -> Result<Runtime, Problems> {
     let directory = directory(file);
@@ -169,6 +169,43 @@ fn variables_of_others_set_what_nothing_else_sets() {
     let ours = ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true");
     assert!(otlp(file, &[ours]).enabled, "the variable of the key wins over the file");
     assert_eq!(load_with("", &others).unwrap().warnings, Vec::<String>::new());
+    // What comes with the program says nothing of these.
+    let shipped = std::fs::read_to_string(repository("config/runtime.yaml")).unwrap();
+    assert_eq!(otlp(&shipped, &[]), alone);
+}
+
+#[test]
+fn what_others_may_mean_for_other_programs_stops_nothing_where_it_sets_nothing() {
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@c:4317");
+    let off = "OTEL_EXPORTER_OTLP_PROTOCOL: spec.observability.otlp.protocol: is no protocol of OTLP \
+               (got \"http/json\"); write grpc or http/protobuf; nothing comes of it while";
+    let by_key = format!("{off} spec.observability.otlp.enabled is not true");
+    let by_service = format!("{off} spec.services.observability is not true");
+    let set = "spec: {observability: {otlp: {enabled: true, endpoint: 'http://c:1', \
+               protocol: grpc}}}";
+    for (file, expected) in [
+        ("", Some(by_key.as_str())),
+        ("spec: {observability: {otlp: {enabled: false}}}", Some(&by_key)),
+        (
+            "spec: {services: {observability: false}, observability: {otlp: {enabled: true}}}",
+            Some(&by_service),
+        ),
+        (set, None),
+    ] {
+        let runtime = load_with(file, &[protocol, endpoint]).unwrap();
+        assert_eq!(runtime.otlp.protocol, OtlpProtocol::Grpc, "{file}");
+        assert!(!runtime.otlp.endpoint.as_str().contains("hunter2"), "{file}");
+        assert_eq!(
+            runtime.warnings.iter().find(|line| line.contains("json")),
+            expected.map(str::to_owned).as_ref(),
+            "{file}"
+        );
+        assert_eq!(runtime.warnings.len(), if expected.is_some() { 2 } else { 0 }, "{file}");
+        assert!(!runtime.warnings.concat().contains("hunter2"), "{:?}", runtime.warnings);
+    }
+    let on = ("ASTROMESH_OTLP_ENABLED", "true");
+    assert_eq!(load_with("", &[on, protocol, endpoint]).unwrap_err().list().len(), 2);
 }
 
 #[test]
@@ -255,7 +292,9 @@ fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
              write debug, info, warning or error",
         ),
     ] {
-        assert_eq!(said(&[(name, text)]), [format!("{name}: {expected}")]);
+        // Where nothing is exported, nobody minds the variables of OpenTelemetry.
+        let on = ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true");
+        assert_eq!(said(&[on, (name, text)]), [format!("{name}: {expected}")]);
     }
 }
 
