@@ -21,7 +21,7 @@ mod trace;
 pub mod types;
 
 pub use offer::{CONCURRENT_MAX, Offer, UpstreamUrl};
-pub use records::{KEEPER_DIGITS, Observer, Records};
+pub use records::{KEEPER_DIGITS, Records};
 pub use registry::{Differences, FILES_MAX, Needs, Registry, RunError};
 pub use servers::{ListProtocol, ModelServer};
 pub use source::Findings;

@@ -60,7 +60,10 @@ impl<'a> Recording<'a> {
             error,
             trace: trace.clone(),
         };
-        self.records.keep(record, &self.usage.by_model, self.caller.as_ref());
+        if let Some(caller) = &self.caller {
+            caller.tell(&record);
+        }
+        self.records.keep(record, &self.usage.by_model);
         trace
     }
 }

@@ -1,5 +1,8 @@
 //! What goes into a run and what comes out, and how an agent is listed.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,7 +25,7 @@ pub struct RunRequest {
 }
 
 /// The span of a W3C trace under which an agent runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Caller {
     /// The id of the trace: 32 hexadecimal digits.
     pub trace_id: String,
@@ -30,17 +33,38 @@ pub struct Caller {
     pub span_id: String,
     /// Whether the trace is exported, here or elsewhere.
     pub is_sampled: bool,
-    /// Whether this node exports the spans of the run.
-    pub is_recorded: bool,
+    /// Who exports the spans of the run; `None` when this node does not.
+    pub observer: Option<Observer>,
 }
 
+/// Is told of a run that has ended, and under which span it ran.
+pub type Observer = Arc<dyn Fn(&TraceRecord, &Caller) + Send + Sync>;
+
 impl Caller {
+    /// The run has ended.
+    pub(super) fn tell(&self, record: &TraceRecord) {
+        if let Some(observer) = &self.observer {
+            observer(record, self);
+        }
+    }
+
     /// The value of the header `traceparent` for what is asked within a span of the run. Where that
     /// is not exported, the caller is the nearest span that others may know.
     #[must_use]
     pub fn traceparent(&self, span_id: &str) -> String {
-        let span_id = if self.is_recorded { span_id } else { &self.span_id };
+        let span_id = if self.observer.is_some() { span_id } else { &self.span_id };
         format!("00-{}-{span_id}-{:02x}", self.trace_id, u8::from(self.is_sampled))
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Caller")
+            .field("trace_id", &self.trace_id)
+            .field("span_id", &self.span_id)
+            .field("is_sampled", &self.is_sampled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -359,13 +383,14 @@ mod tests {
     #[test]
     fn others_are_told_of_a_span_only_where_it_is_exported() {
         let (trace_id, span_id) = ("1".repeat(32), "2".repeat(16));
-        for (is_sampled, is_recorded, expected) in [
-            (true, true, "own-01"),
-            (true, false, "2222222222222222-01"),
-            (false, false, "2222222222222222-00"),
+        let observer: Observer = Arc::new(|_, _| {});
+        for (is_sampled, observer, expected) in [
+            (true, Some(observer), "own-01"),
+            (true, None, "2222222222222222-01"),
+            (false, None, "2222222222222222-00"),
         ] {
             let (trace_id, span_id) = (trace_id.clone(), span_id.clone());
-            let caller = Caller { trace_id, span_id, is_sampled, is_recorded };
+            let caller = Caller { trace_id, span_id, is_sampled, observer };
             let expected = format!("00-{}-{expected}", "1".repeat(32));
             assert_eq!(caller.traceparent("own"), expected);
         }

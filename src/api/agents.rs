@@ -115,7 +115,7 @@ fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
         trace_id: context.trace_id(),
         span_id: context.span_id(),
         is_sampled: context.is_sampled,
-        is_recorded: context.is_sampled && app.exports_traces,
+        observer: app.observer.clone().filter(|_| context.is_sampled),
     })
 }
 

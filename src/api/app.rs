@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::reload::Reloads;
 use super::tools::Bench;
 use super::types::{AgentSummary, ProviderList, RunRequest, RunResponse};
+use crate::agent::types::Observer;
 use crate::agent::{Offer, Records, Registry, RunError};
 use crate::inference::Served;
 use crate::model::Access;
@@ -29,8 +30,8 @@ pub struct App {
     pub agents: Arc<dyn Agents>,
     /// What their runs leave behind.
     pub records: Records,
-    /// Whether it goes to a collector, too.
-    pub exports_traces: bool,
+    /// Who is told of them, too, where they are exported.
+    pub observer: Option<Observer>,
     /// When the process started.
     pub started: Instant,
     /// The gossip; `None` when the mesh is off.

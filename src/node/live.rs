@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use astromesh_wire::{Agent, Service};
 use axum::Router;
 
-use super::traces::Traces;
+use super::traces::{self, Traces};
 use crate::agent::{Records, Registry};
 use crate::api::metrics::{Levels, Sources};
 use crate::api::reload::Reloads;
@@ -66,7 +66,7 @@ impl Lasting {
             directory: self.directory.clone(),
             agents: Arc::clone(&agents),
             records: self.records.clone(),
-            exports_traces: tracer.is_some(),
+            observer: tracer.clone().map(traces::observer),
             started: self.started,
             mesh: self.mesh.clone(),
             reloads: self.reloads.clone(),

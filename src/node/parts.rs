@@ -116,7 +116,7 @@ impl Parts {
             models,
             access: access.clone(),
             // Trace ids begin with the id of the node, so that every member knows whom to ask.
-            records: Records::new(identity.id().short().to_u64(), Some(traces.observer())),
+            records: Records::new(identity.id().short().to_u64()),
             metrics,
             traces: Arc::clone(&traces),
             load: LocalLoad::new(identity.generation(), config.api.max_concurrent),

@@ -4,59 +4,51 @@
 //! Owns what is said of the node in each trace, and the hand-over of runs, which `agent` records and
 //! `telemetry` exports. Refuses to know any protocol.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
 use astromesh_wire::{NodeId, Service};
 use reqwest::Client;
 use tracing::{error, info};
 
-use crate::agent::Observer;
-use crate::agent::types::{Caller, Span, TraceRecord, TraceStatus};
+use crate::agent::types::{Caller, Observer, Span, TraceRecord, TraceStatus};
 use crate::config::{OtlpProtocol, Runtime};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::otlp::{Exporter, Protocol, Settings, TraceContext, Tracer, genai};
-
-/// What holds now, for those who look at it often.
-type Current = Arc<ArcSwapOption<Tracer>>;
+use crate::telemetry::otlp::{Exporter, Protocol, Sending, Settings, TraceContext, Tracer, genai};
 
 /// The export of traces as long as the node runs.
 pub(super) struct Traces {
     id: NodeId,
     metrics: Metrics,
     client: Client,
-    current: Current,
-    running: Mutex<Option<(Settings, Exporter)>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What holds now.
+    running: Option<(Settings, Exporter)>,
+    /// What held before, and goes on for requests that began with it.
+    replaced: Vec<Sending>,
 }
 
 impl Traces {
     /// Of the node with this id; nothing is exported before [`Self::follow`].
     pub(super) fn new(id: NodeId, metrics: Metrics, client: Client) -> Self {
-        Self { id, metrics, client, current: Current::default(), running: Mutex::default() }
-    }
-
-    /// Who hands runs that have ended to whatever holds then.
-    pub(super) fn observer(&self) -> Observer {
-        let current = Arc::clone(&self.current);
-        Box::new(move |record, caller| {
-            if let Some(tracer) = &*current.load() {
-                hand_over(tracer, record, caller);
-            }
-        })
+        Self { id, metrics, client, state: Mutex::default() }
     }
 
     /// Exports as a configuration says from now on. What another one sent elsewhere still goes there.
     pub(super) fn follow(&self, config: &Runtime) -> Option<Tracer> {
         let wanted = settings(config, self.id);
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.as_ref().map(|(settings, _)| settings) != wanted.as_ref() {
-            // The one before goes on for requests that began with it.
-            *running = wanted.and_then(|wanted| self.start(wanted));
+        let mut state = self.state();
+        state.replaced.retain_mut(|sending| !sending.has_ended());
+        if state.running.as_ref().map(|(settings, _)| settings) != wanted.as_ref() {
+            let replaced = state.running.take().map(|(_, exporter)| exporter.replaced());
+            state.replaced.extend(replaced);
+            state.running = wanted.and_then(|wanted| self.start(wanted));
         }
-        let tracer = running.as_ref().map(|(_, exporter)| exporter.tracer().clone());
-        self.current.store(tracer.clone().map(Arc::new));
-        tracer
+        state.running.as_ref().map(|(_, exporter)| exporter.tracer().clone())
     }
 
     fn start(&self, settings: Settings) -> Option<(Settings, Exporter)> {
@@ -73,13 +65,24 @@ impl Traces {
         }
     }
 
-    /// Sends what is left. To be given a limit.
+    /// Sends what is left, to whomever. To be given a limit.
     pub(super) async fn stop(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((_, exporter)) = running {
-            exporter.stop().await;
+        let State { running, replaced } = std::mem::take(&mut *self.state());
+        let running = running.map(|(_, exporter)| exporter.replaced());
+        let stopping: Vec<_> = running.into_iter().chain(replaced).map(Sending::stop).collect();
+        for stopped in stopping {
+            stopped.await;
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who hands the runs of requests that began with this tracer to it.
+pub(super) fn observer(tracer: Tracer) -> Observer {
+    Arc::new(move |record, caller| hand_over(&tracer, record, caller))
 }
 
 /// `None` when nothing is to be exported.
@@ -109,9 +112,8 @@ fn settings(config: &Runtime, id: NodeId) -> Option<Settings> {
     })
 }
 
-/// Hands a run over, if the trace that it belongs to is exported.
-fn hand_over(tracer: &Tracer, record: &TraceRecord, caller: Option<&Caller>) {
-    let Some(caller) = caller.filter(|caller| caller.is_recorded) else { return };
+/// Hands a run over.
+fn hand_over(tracer: &Tracer, record: &TraceRecord, caller: &Caller) {
     let traceparent = caller.traceparent(&caller.span_id);
     let Some(caller) = TraceContext::parse(traceparent.as_bytes()) else { return };
     let trace = &record.trace;

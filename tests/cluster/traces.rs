@@ -283,6 +283,9 @@ async fn the_log_says_why_a_collector_does_not_get_anything() {
         let log = node.log();
         let line = log.lines().find(|line| line.contains("traces cannot be exported"));
         assert!(line.unwrap().contains("Connection refused"), "{log}");
+        for remedy in ["otlp.endpoint", "otlp.protocol", "4317", "4318", "OTLP_HEADERS"] {
+            assert!(line.unwrap().contains(remedy), "{remedy}: {log}");
+        }
     }
 }
 
@@ -415,37 +418,62 @@ async fn a_reload_begins_and_ends_the_export_and_without_it_headers_pass_as_they
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_a_reload_is_exported_as_it_began() {
+async fn a_run_that_outlasts_a_reload_is_exported_as_it_began() {
     let (collector, url) = Collector::http().await;
     let places = Arc::new((Semaphore::new(0), Semaphore::new(0)));
     let (asked, may_answer) = (Arc::clone(&places), Arc::clone(&places));
     let answer = async move || {
         asked.0.add_permits(1);
         may_answer.1.acquire().await.unwrap().forget();
-        axum::Json(json!({"answer": "done"}))
+        axum::Json(json!({"choices": [{"message": {"role": "assistant", "content": "done"}}]}))
     };
-    let upstream = serve(Router::new().fallback(any(answer))).await;
-    let agent = format!("metadata: {{name: up}}\nspec: {{upstream: {{url: '{upstream}'}}}}\n");
-    let spec = Spec::new("a").agent_file("up", &agent);
-    let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
+    let model = serve(Router::new().fallback(any(answer))).await;
+    let agent = format!(
+        "metadata: {{name: asking}}\nspec:\n  model: {{primary: {{endpoint: '{model}/v1', model: m1}}}}\n"
+    );
+    let spec = Spec::new("a").agent_file("asking", &agent);
+    let mut node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
 
     let theirs = format!("00-{TRACE}-{SPAN}-01");
-    let run = run(&node, "up", &theirs);
+    let run = run(&node, "asking", &theirs);
+    let (other, other_url) = Collector::http().await;
     let reload = async {
         places.0.acquire().await.unwrap().forget();
-        let file = node.config_dir().join("runtime.yaml");
-        let mut spec: Value =
-            serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        spec["spec"]["observability"]["otlp"]["enabled"] = json!(false);
-        std::fs::write(&file, spec.to_string()).unwrap();
-        let (status, answer) = node.post("/v1/system/reload", &json!({})).await;
-        assert_eq!((status, &answer["needs_restart"]), (200, &json!([])), "{answer}");
+        // Somewhere else, then nowhere.
+        for (url, is_on) in [(&other_url, true), (&other_url, false)] {
+            let file = node.config_dir().join("runtime.yaml");
+            let mut spec: Value =
+                serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            spec["spec"]["observability"] = otlp(url, "http/protobuf");
+            spec["spec"]["observability"]["otlp"]["enabled"] = json!(is_on);
+            std::fs::write(&file, spec.to_string()).unwrap();
+            let (status, answer) = node.post("/v1/system/reload", &json!({})).await;
+            assert_eq!((status, &answer["needs_restart"]), (200, &json!([])), "{answer}");
+        }
         places.1.add_permits(1);
     };
     tokio::join!(run, reload);
-    let span = collector.trace(TRACE, 1).await.remove(0);
-    assert_eq!(span.get("http.response.status_code"), "200");
+    // What waits for others to come is sent by a stop.
     assert_eq!(spans_counted(&node, "dropped").await, 0);
+    node.signal("TERM");
+    assert!(node.wait().success(), "{}", node.log());
+    let spans = collector.trace(TRACE, 5).await;
+    let server = one(&spans, "POST /v1/agents/{name}/run", SpanKind::Server);
+    assert_eq!(server.get("http.response.status_code"), "200");
+    assert_eq!(one(&spans, "invoke_agent asking", SpanKind::Internal).parent(), server.id());
+    assert_eq!(other.spans().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_only_connects_holds_up_no_more_than_one_batch() {
+    // It is never accepted, so that the handshake of TLS does not end.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let spec = Spec::new("a").echo_agent("echo", 0).variable("OTEL_EXPORTER_OTLP_TIMEOUT", "100");
+    let node = alone(spec.spec_key("observability", otlp(&url, "grpc"))).await;
+    run(&node, "echo", "").await;
+    until("the spans are counted as failed", async || spans_counted(&node, "failed").await == 5)
+        .await;
 }
 
 #[tokio::test]

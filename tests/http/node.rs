@@ -201,7 +201,7 @@ impl Node {
             directory: directory.clone(),
             agents: agents.clone(),
             records: Records::default(),
-            exports_traces: false,
+            observer: None,
             started,
             mesh: None,
             reloads: api::reload::channel().0,

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::types::{AgentUsage, Caller, ModelUsage, TraceRecord};
+use super::types::{AgentUsage, ModelUsage, TraceRecord};
 use ring::Ring;
 use sums::Sums;
 
@@ -27,23 +27,18 @@ struct Inner {
     since: f64,
     ring: Mutex<Ring>,
     sums: Mutex<Sums>,
-    observer: Option<Observer>,
 }
-
-/// Is told of each run that has ended, and under which span it ran.
-pub type Observer = Box<dyn Fn(&TraceRecord, Option<&Caller>) + Send + Sync>;
 
 impl Records {
     /// Of a node whose trace ids begin with this number as [`KEEPER_DIGITS`] hexadecimal digits;
-    /// what does not fit them is cut. Somebody may be told of the runs.
+    /// what does not fit them is cut.
     #[must_use]
-    pub fn new(keeper: u64, observer: Option<Observer>) -> Self {
+    pub fn new(keeper: u64) -> Self {
         Self(Arc::new(Inner {
             keeper: keeper & 0xff_ffff_ffff,
             since: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
             ring: Mutex::default(),
             sums: Mutex::default(),
-            observer,
         }))
     }
 
@@ -78,10 +73,7 @@ impl Records {
     }
 
     /// A run has ended, one way or another.
-    pub(super) fn keep(&self, record: TraceRecord, models: &[ModelUsage], caller: Option<&Caller>) {
-        if let Some(observer) = &self.0.observer {
-            observer(&record, caller);
-        }
+    pub(super) fn keep(&self, record: TraceRecord, models: &[ModelUsage]) {
         locked(&self.0.sums).add(&record, models);
         locked(&self.0.ring).push(record);
     }
@@ -90,7 +82,7 @@ impl Records {
 impl Default for Records {
     /// Of a node that is nobody's member.
     fn default() -> Self {
-        Self::new(0, None)
+        Self::new(0)
     }
 }
 

@@ -20,8 +20,9 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{self, Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Tracer;
@@ -53,6 +54,9 @@ const TIMEOUT_MS: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MS_MAX: u64 = 600_000;
 
+/// How much longer an export may take, so that the client can say what was wrong.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
+
 /// Where spans go, and what is said of their node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -75,10 +79,17 @@ pub enum Protocol {
     Http,
 }
 
-/// Sends spans. Dropped, it goes on for those who still have its tracer, and ends after the last of them.
+/// Takes spans and sends them.
 #[derive(Debug)]
 pub struct Exporter {
     tracer: Tracer,
+    sending: Sending,
+}
+
+/// The thread that sends what an exporter took. It goes on for those who still have its tracer, and
+/// ends after the last of them; dropping this changes nothing.
+#[derive(Debug)]
+pub struct Sending {
     /// Ends the thread when it has sent what it has.
     stop: oneshot::Sender<()>,
     /// Its sender is gone when the thread has ended.
@@ -102,9 +113,11 @@ impl Exporter {
         let tracer = Tracer::new(sender, settings.sample, metrics.clone());
         let sending = async move {
             let fault = Fault::default();
-            let exporter = build(&settings, client, &fault)?;
+            let timeout = timeout();
+            let exporter = build(&settings, client, timeout, &fault)?;
             let (stopped, is_failing) = (Some(stopped), false);
-            Sending { exporter, queue, stopped, metrics, fault, is_failing }.run().await;
+            let limit = timeout + TIMEOUT_GRACE;
+            Sender { exporter, queue, stopped, metrics, fault, limit, is_failing }.run().await;
             Ok(())
         };
         thread::Builder::new().name("otlp".to_owned()).spawn(move || {
@@ -114,7 +127,7 @@ impl Exporter {
                 error!(%error, "no traces are exported");
             }
         })?;
-        Ok(Self { tracer, stop, ended })
+        Ok(Self { tracer, sending: Sending { stop, ended } })
     }
 
     /// Takes spans.
@@ -123,15 +136,30 @@ impl Exporter {
         &self.tracer
     }
 
-    /// Sends what is left. Takes as long as the collector does: to be given a limit.
-    pub async fn stop(self) {
-        // Errors are the end of the thread.
-        let _told: Result<(), _> = self.stop.send(());
-        let _ended: Result<(), _> = self.ended.await;
+    /// Another one takes the spans of requests from now on.
+    #[must_use]
+    pub fn replaced(self) -> Sending {
+        self.sending
     }
 }
 
-/// Runs to the end. A defect in what encodes and sends is no reason for the node to end.
+impl Sending {
+    /// Whether there is nobody left who could have spans.
+    pub fn has_ended(&mut self) -> bool {
+        self.ended.try_recv() != Err(TryRecvError::Empty)
+    }
+
+    /// Sends what is left. It is told at once; to wait takes as long as the collector does, and is to
+    /// be given a limit.
+    pub fn stop(self) -> impl Future<Output = ()> {
+        // Errors are the end of the thread.
+        let _told: Result<(), _> = self.stop.send(());
+        async move {
+            let _ended: Result<(), _> = self.ended.await;
+        }
+    }
+}
+
 fn block_on(
     sending: impl Future<Output = Result<(), ExporterBuildError>>,
 ) -> Result<(), Box<dyn Error>> {
@@ -144,10 +172,10 @@ fn block_on(
 fn build(
     settings: &Settings,
     client: reqwest::Client,
+    timeout: Duration,
     fault: &Fault,
 ) -> Result<SpanExporter, ExporterBuildError> {
     let endpoint = settings.endpoint.trim_end_matches('/');
-    let timeout = timeout();
     check_headers();
     let mut exporter = match settings.protocol {
         Protocol::Grpc => {
@@ -213,7 +241,7 @@ fn check_headers() {
 }
 
 /// What the thread does.
-struct Sending {
+struct Sender {
     exporter: SpanExporter,
     queue: mpsc::Receiver<SpanData>,
     /// `None` once it is known.
@@ -221,11 +249,14 @@ struct Sending {
     metrics: Metrics,
     /// What the client over HTTP knows of a failure.
     fault: Fault,
+    /// How long an export may take, whatever its client thinks: over gRPC that does not count the time
+    /// to connect.
+    limit: Duration,
     /// The last batch did not arrive.
     is_failing: bool,
 }
 
-impl Sending {
+impl Sender {
     async fn run(mut self) {
         loop {
             let batch = self.batch().await;
@@ -233,23 +264,35 @@ impl Sending {
                 return;
             }
             let spans = batch.len() as u64;
-            let outcome = self.exporter.export(batch).await;
+            let outcome = match time::timeout(self.limit, self.exporter.export(batch)).await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_elapsed) => Err("it took too long".to_owned()),
+            };
+            // Always, so that an old one is not told of a new failure.
+            let fault = self.fault.take();
+            let outcome = outcome.map_err(|error| fault.unwrap_or(error));
             let fate = if outcome.is_ok() { SpanFate::Exported } else { SpanFate::Failed };
             self.metrics.spans(fate, spans);
-            let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
-            match outcome {
-                Ok(()) if was_failing => info!("traces are exported again"),
-                Err(error) if !was_failing => {
-                    let error = self.fault.take().unwrap_or_else(|| error.to_string());
-                    let end = error.floor_char_boundary(REASON_BYTES_MAX);
-                    warn!(
-                        error = &error[..end],
-                        "traces cannot be exported, and are lost until the collector takes them; \
-                         spec.observability.otlp.endpoint says where it is"
-                    );
-                }
-                Ok(()) | Err(_) => {}
+            self.tell(outcome);
+        }
+    }
+
+    /// Says when exports begin to fail, and when that is over.
+    fn tell(&mut self, outcome: Result<(), String>) {
+        let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
+        match outcome {
+            Ok(()) if was_failing => info!("traces are exported again"),
+            Err(error) if !was_failing => {
+                let end = error.floor_char_boundary(REASON_BYTES_MAX);
+                warn!(
+                    error = &error[..end],
+                    "traces cannot be exported, and are lost until the collector takes them: see \
+                     whether spec.observability.otlp.endpoint is where it listens for \
+                     spec.observability.otlp.protocol (mostly port 4317 for grpc, 4318 for \
+                     http/protobuf), and {HEADERS} holds the key that it may ask for"
+                );
             }
+            Ok(()) | Err(_) => {}
         }
     }
 

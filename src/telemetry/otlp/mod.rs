@@ -6,7 +6,7 @@
 //!
 //! * [`TraceContext`]: how requests say which span they belong to
 //! * [`Tracer`] and [`Span`]: spans begin and end
-//! * [`Exporter`]: the queue and the thread that sends; `http`: its client
+//! * [`Exporter`]: the queue and the thread that sends ([`Sending`]); `http`: its client
 //! * [`genai`]: the spans of a run, by the semantic conventions for generative AI
 
 mod context;
@@ -16,5 +16,5 @@ mod http;
 mod span;
 
 pub use context::TraceContext;
-pub use exporter::{Exporter, Protocol, Settings};
+pub use exporter::{Exporter, Protocol, Sending, Settings};
 pub use span::{Span, SpanKind, TEXT_BYTES_MAX, Tracer};
