@@ -204,13 +204,10 @@ async fn watch_one(
                 failures = failures.saturating_add(1);
                 server.has_said(Err(error.to_string()));
                 if thought != Thought::Gone {
+                    // Nobody misses what never was there, such as an Ollama that a sample names.
+                    let was_there = thought == Thought::Answers;
                     thought = Thought::Gone;
-                    warn!(
-                        provider = place.name,
-                        endpoint = place.shown(),
-                        %error,
-                        "model server does not say what it has; its models are not served until it does"
-                    );
+                    tell_gone(place, &error, was_there);
                 }
                 if answers.send((number, BTreeMap::new())).await.is_err() {
                     return;
@@ -220,6 +217,17 @@ async fn watch_one(
         tokio::time::sleep(DOUBT_MIN).await;
         // In time it is asked without anybody's doubt.
         drop(timeout(pause(failures), server.doubted.notified()).await);
+    }
+}
+
+/// Says why the models of a server are not served.
+fn tell_gone(place: &ModelServer, error: &NoList, was_there: bool) {
+    let (provider, endpoint) = (&place.name, place.shown());
+    let text = "model server does not say what it has; its models are not served until it does";
+    if error.is_gone && !was_there {
+        info!(provider, endpoint, %error, "{text}");
+    } else {
+        warn!(provider, endpoint, %error, "{text}");
     }
 }
 

@@ -143,10 +143,14 @@ pub fn causes(error: &reqwest::Error) -> Causes {
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-        {
+        // A name with addresses of both kinds ends with the error of the last one; on a host without
+        // IPv6 it may be that there is no such address.
+        if cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::AddrNotAvailable
+            )
+        }) {
             kind = Cause::Refused;
         }
         // The connector's error has no type of its own for this; a test watches the words.

@@ -123,9 +123,16 @@ tells_its_state() {
     eventually 5 bash -c "systemctl status astromesh | grep -q 'Status: .*1 alive'"
 }
 
+# The first line of a request in the journal. From a file, as journalctl fails when nobody reads on.
+request_entry() {
+    journalctl --unit astromesh --output json --all > /tmp/journal
+    grep -m1 '"ASTROMESH_REQUEST_ID"' /tmp/journal
+}
+
 writes_fields_to_the_journal() {
     local entry
-    entry=$(journalctl --unit astromesh --output json --all | grep -m1 '"ASTROMESH_REQUEST_ID"')
+    eventually 5 request_entry
+    entry=$(request_entry)
     has "$entry" '"_SYSTEMD_UNIT":"astromesh.service"'
     has "$entry" '"PRIORITY":"6"'
 }
