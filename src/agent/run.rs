@@ -142,7 +142,7 @@ impl Agent {
                         error.code = error.code.as_str(),
                         "model call failed"
                     );
-                    errors.push(error);
+                    errors.push((model.name(), error));
                 }
             }
         }
@@ -174,14 +174,25 @@ fn arguments(call: &ToolCall) -> Value {
 }
 
 /// One failure speaks for itself; several are told together.
-fn all_failed(mut errors: Vec<ModelError>) -> ModelError {
+fn all_failed(mut errors: Vec<(&str, ModelError)>) -> ModelError {
     if errors.len() == 1 {
-        return errors.remove(0);
+        return errors.remove(0).1;
     }
-    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = errors.iter().map(|(_, error)| error.to_string()).collect();
+    // Each hint once, with the models it is for.
+    let mut hints: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (model, error) in &errors {
+        match hints.iter_mut().find(|(_, hint)| *hint == error.hint) {
+            Some((models, _)) if models.contains(model) => {}
+            Some((models, _)) => models.push(model),
+            None => hints.push((vec![model], &error.hint)),
+        }
+    }
+    let hints: Vec<String> =
+        hints.iter().map(|(models, hint)| format!("{}: {hint}", models.join(", "))).collect();
     ModelError::new(
         ErrorCode::AllProvidersFailed,
         format!("all {} models of the agent failed: {}", errors.len(), messages.join("; ")),
-        errors.first().map(|error| error.hint.clone()).unwrap_or_default(),
+        hints.join("; "),
     )
 }

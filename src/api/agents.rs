@@ -89,13 +89,24 @@ pub async fn run(
     let name = agent_name(name)?;
     let id = request.extensions().get::<RequestId>().cloned();
     let outcome = run_here(&app, &name, request).await;
-    if let Err(error) = &outcome
-        && error.code == Code::Internal
-    {
-        let id = id.as_ref().map_or("", RequestId::as_str);
-        tracing::error!(agent = name, request.id = id, error = %error.detail, "run failed");
+    if let Err(error) = &outcome {
+        log_failure(&name, id.as_ref().map_or("", RequestId::as_str), error);
     }
     Ok(named(&app, outcome.into_response()))
+}
+
+/// Of a model's failure only the code is logged: its message may repeat what the provider says.
+fn log_failure(agent: &str, id: &str, error: &ApiError) {
+    match error.code {
+        Code::Internal => {
+            tracing::error!(agent, request.id = id, error = %error.detail, "run failed");
+        }
+        Code::Model(code) => {
+            tracing::warn!(agent, request.id = id, error.code = code, "run failed");
+        }
+        // What is wrong with a request is for who sent it.
+        _ => {}
+    }
 }
 
 async fn run_here(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {

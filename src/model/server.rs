@@ -8,6 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::header::{self, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
@@ -209,10 +210,9 @@ impl Server {
             Call::Completion => self.settings.timeout,
             Call::List(limit) => limit,
         };
-        let request = match (&key, self.key_header) {
-            (None, _) => request,
-            (Some(key), KeyHeader::Bearer) => request.bearer_auth(key),
-            (Some(key), KeyHeader::ApiKey) => request.header("x-api-key", key),
+        let request = match &key {
+            None => request,
+            Some(key) => self.with_key(request, key)?,
         };
         let failed = |error: reqwest::Error| self.transport_error(&error, call, limit);
         let mut response = request.timeout(limit).send().await.map_err(failed)?;
@@ -238,6 +238,21 @@ impl Server {
             ));
         }
         Ok(answer)
+    }
+
+    fn with_key(&self, request: RequestBuilder, key: &str) -> Result<RequestBuilder, ModelError> {
+        let (name, text) = match self.key_header {
+            KeyHeader::Bearer => (header::AUTHORIZATION, format!("Bearer {key}")),
+            KeyHeader::ApiKey => (HeaderName::from_static("x-api-key"), key.to_owned()),
+        };
+        let mut value = HeaderValue::try_from(text).map_err(|_| {
+            self.failed(
+                "the key holds a character that no header can hold",
+                "write the key on one line, without any other text",
+            )
+        })?;
+        value.set_sensitive(true);
+        Ok(request.header(name, value))
     }
 
     fn key(&self) -> Result<Option<String>, ModelError> {

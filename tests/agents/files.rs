@@ -208,6 +208,25 @@ fn each_mistake_is_named() {
 }
 
 #[test]
+fn each_mistake_in_a_model_block_has_its_remedy() {
+    let rows = [
+        (
+            "field of the request",
+            "  model: {primary: {provider: ollama, num_ctx: 8192}}",
+            "num_ctx: unknown key; if it is a field of the request, such as num_ctx or top_p, write it in parameters",
+        ),
+        ("empty name", "  model: {primary: {model: ''}}", "model: \"\": is empty"),
+        ("empty key", "  model: {primary: {api_key: ' '}}", "api_key: ***: is empty"),
+        ("variable", "  model: {primary: {api_key: '${KEY}'}}", "write api_key_env: NAME"),
+        ("lines", "  model: {primary: {api_key: \"a\\nb\"}}", "api_key: ***: must be a key on one"),
+    ];
+    for (name, spec, expected) in rows {
+        let error = error_of(spec);
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
 fn a_secret_is_never_repeated() {
     let error =
         error_of("  model: {primary: {api_key: {x: hush}, endpoint: 'http://me:hush@h/v1'}}");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use astromesh::agent::Records;
-use astromesh::model::ErrorCode;
+use astromesh::model::openai::OpenAi;
+use astromesh::model::{ChatModel, ChatRequest, ErrorCode, Key, Settings, http_client};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -205,6 +206,29 @@ async fn when_all_models_fail_all_reasons_are_told() {
     assert_eq!(error.code, ErrorCode::AllProvidersFailed);
     assert!(error.message.contains("model_connection_refused"), "{error}");
     assert!(error.message.contains("HTTP 500"), "{error}");
+    let hints = "gpt-4o-mini: nothing listens there: start the model server, or mend endpoint; \
+                 m1: the provider has trouble; try again, or add a fallback model";
+    assert_eq!(error.hint, hints);
+    let again = format!("{}, extra: {{x: {}}}", block(&down), block(&down).replace("m1", "m2"));
+    let spec = format!("  model: {{primary: {}, fallback: {again}}}", block(&down));
+    let error = model_error(&agent(&spec)).await;
+    assert_eq!(error.hint, "m1, m2: the provider has trouble; try again, or add a fallback model");
+}
+
+#[tokio::test]
+async fn a_key_that_no_header_can_hold_is_said_so_and_not_repeated() {
+    let settings = Settings {
+        model: "m".to_owned(),
+        endpoint: "http://127.0.0.1:1/v1".parse().unwrap(),
+        key: Key::Literal("hu\nsh".to_owned()),
+        parameters: serde_json::Map::new(),
+        timeout: Duration::from_secs(5),
+    };
+    let model = OpenAi::new(http_client(), settings);
+    let request = ChatRequest { messages: &[], tools: &[], traceparent: None };
+    let error = model.complete(request).await.unwrap_err();
+    assert!(error.message.contains("no header can hold"), "{error}");
+    assert!(!format!("{error:?}").contains("sh\""), "{error:?}");
 }
 
 #[tokio::test]

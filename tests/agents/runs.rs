@@ -28,7 +28,7 @@ async fn a_plain_answer_needs_one_call_and_offers_no_tools() {
     let server = Server::start(vec![words("four")]).await;
     let spec = format!(
         "  model: {{primary: {}}}\n  prompts: {{system: 'Hi {{{{ user }}}}{{{{ gone.x }}}}.'}}",
-        block(&server).replace('}', ", temperature: 0.5, parameters: {top_p: 0.9}}")
+        block(&server).replace('}', ", temperature: 0.5, parameters: {top_p: 0.9, stop: null}}")
     );
     let registry = agent(&spec);
     let mut request = request("2+2?");

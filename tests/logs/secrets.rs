@@ -101,6 +101,8 @@ fn keys_queries_headers_and_bodies_are_neither_on_the_console_nor_in_the_file() 
     for text in [&node.console(), &file] {
         assert!(text.contains("model call failed"), "{text}");
         assert!(text.contains("model_connection_refused"), "{text}");
+        // One for each run that failed, and none for an agent that is not there.
+        assert_eq!(text.matches("run failed").count(), PROVIDERS.len() + 2, "{text}");
         assert!(text.contains("/v1/agents/absent/run"), "{text}");
         let is_told = |line: &&str| [SECRET, REPEATED].iter().any(|told| line.contains(told));
         let told: Vec<_> = text.lines().filter(is_told).collect();

@@ -99,7 +99,7 @@ pub(super) fn read(
     }
     let mut models = Models::default();
     for block in &blocks {
-        block.only_keys(BLOCK_KEYS, problems);
+        only_block_keys(block, problems);
         if block.value("providerRef").is_none() {
             models.candidates.extend(candidate(block, None, problems));
         } else if let Some(provider) = referred(block, providers, problems) {
@@ -110,6 +110,18 @@ pub(super) fn read(
         }
     }
     models
+}
+
+/// Notes each key that a block does not have; fields of the request are taken for such by many.
+fn only_block_keys(block: &Section<'_>, problems: &mut Problems<'_>) {
+    for key in block.map.keys().filter(|key| !BLOCK_KEYS.contains(&key.as_str())) {
+        let remedy = format!(
+            "unknown key; if it is a field of the request, such as num_ctx or top_p, write it in \
+             parameters; known here: {}",
+            BLOCK_KEYS.join(", ")
+        );
+        problems.add(&block.path.key(key), None, &remedy);
+    }
 }
 
 /// The provider that a block refers to.
@@ -174,7 +186,7 @@ fn settings(
     block: &Section<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Settings> {
-    let model = block.string("model", problems).or(kind.model);
+    let model = name_of_model(block, problems).or(kind.model);
     if model.is_none() && block.value("model").is_none() {
         block.wrong("model", "missing; write the name under which the server has it", problems);
     }
@@ -191,8 +203,21 @@ fn settings(
     Some(Settings { model: model?.to_owned(), endpoint, key, parameters, timeout })
 }
 
+fn name_of_model<'a>(block: &Section<'a>, problems: &mut Problems<'_>) -> Option<&'a str> {
+    let name = block.string("model", problems)?;
+    if name.trim().is_empty() {
+        block.wrong("model", "is empty; write the name under which the server has it", problems);
+        return None;
+    }
+    Some(name)
+}
+
 fn echo(block: &Section<'_>, problems: &mut Problems<'_>) -> Option<Candidate> {
-    let model = block.string("model", problems).unwrap_or("echo").to_owned();
+    let model = name_of_model(block, problems).unwrap_or("echo").to_owned();
+    // It needs none of these; what is written is to be right all the same, for it is shown.
+    endpoint(block, problems);
+    literal_key(block, problems);
+    key_variable(block, problems);
     let delay_ms = match block.section("parameters", problems) {
         None => 0,
         Some(parameters) if parameters.value("delay_ms").is_none() => 0,
@@ -217,7 +242,8 @@ fn parameters(kind: &Kind, block: &Section<'_>, problems: &mut Problems<'_>) -> 
         if kind.protocol == Protocol::Ollama {
             section.section("options", problems);
         }
-        parameters = section.map.clone();
+        let given = section.map.iter().filter(|(_, value)| !value.is_null());
+        parameters = given.map(|(key, value)| (key.clone(), value.clone())).collect();
     }
     for key in ["temperature", "max_tokens"] {
         let Some(value) = block.value(key) else { continue };
@@ -263,6 +289,22 @@ pub(super) fn key_variable<'a>(
     Some(variable)
 }
 
+/// The key in `api_key`, which no message repeats.
+pub(super) fn literal_key<'a>(block: &Section<'a>, problems: &mut Problems<'_>) -> Option<&'a str> {
+    let key = block.string("api_key", problems)?.trim();
+    let what = if key.is_empty() {
+        "is empty; remove it, or write the key"
+    } else if key.contains("${") {
+        "variables are not put in here; write api_key_env: NAME"
+    } else if key.contains(char::is_control) {
+        "must be a key on one line, as no header can hold this"
+    } else {
+        return Some(key);
+    };
+    block.wrong("api_key", what, problems);
+    None
+}
+
 /// The endpoint, and the key that it is safe to send there: a kind's own key goes to its own host
 /// only, unless the file names it.
 fn endpoint_and_key(
@@ -270,7 +312,7 @@ fn endpoint_and_key(
     block: &Section<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<(Url, Key)> {
-    let literal = block.string("api_key", problems);
+    let literal = literal_key(block, problems);
     let variable = key_variable(block, problems);
     let url = if block.value("endpoint").is_some() {
         kind.base_url(endpoint(block, problems)?)

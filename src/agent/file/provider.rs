@@ -223,7 +223,7 @@ fn provider(file: &str, name: &str, block: &Section<'_>, problems: &mut Problems
     block.only_keys(KEYS, problems);
     // Checked here, so that an agent that refers to it has nothing to find.
     model::endpoint(block, problems);
-    let literal = block.string("api_key", problems);
+    let literal = model::literal_key(block, problems);
     let variable = model::key_variable(block, problems);
     let owned = |text: Option<&str>| text.map(str::to_owned);
     Provider {
