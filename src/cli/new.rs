@@ -115,7 +115,7 @@ impl Provider {
     }
 
     /// The model taken when none is named.
-    const fn model(self) -> Option<&'static str> {
+    pub(super) const fn model(self) -> Option<&'static str> {
         match self {
             Self::Openai => Some("gpt-4o-mini"),
             Self::Anthropic => Some("claude-haiku-5-5"),
@@ -179,6 +179,24 @@ impl Agent<'_> {
                 Err(Failure::Usage { message: lines.join("\n") })
             }
         }
+    }
+
+    /// What is wrong with an endpoint, as a daemon would say.
+    pub(super) fn check_endpoint(provider: Provider, endpoint: &str) -> Result<(), String> {
+        let agent = Agent {
+            name: "a",
+            description: "",
+            provider,
+            model: Some("m"),
+            endpoint: Some(endpoint),
+            orchestration: "react",
+            tools: &[],
+        };
+        check::agent(&agent.write()).map_err(|problems| {
+            let advice: Vec<_> =
+                problems.list().iter().map(|problem| problem.what.as_str()).collect();
+            advice.join("; ")
+        })
     }
 
     fn write(&self) -> String {

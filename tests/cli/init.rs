@@ -166,12 +166,44 @@ fn a_new_agent_that_would_not_load_is_not_written() {
         (&["a", "--tools", "bash"], "spec.tools[0].name: no built-in tool of this version"),
         (&["a", "--orchestration", "swarm"], "spec.orchestration.pattern: not built"),
         (&["a", "--endpoint", "x"], "spec.model.primary.endpoint: must be a URL"),
+        (
+            &["a", "--provider", "echo", "--endpoint", "http://me:hush@h"],
+            "spec.model.primary.endpoint: must not hold a user or password",
+        ),
+        (&["a", "--model", ""], "spec.model.primary.model: is empty"),
     ] {
         let root = tempfile::tempdir().unwrap();
         let outcome = run(CONTROL, &[&["new", "agent"], words].concat(), root.path());
         assert_eq!(outcome.code, 2, "{words:?}: {outcome:?}");
         assert!(outcome.stderr.contains(expected), "{words:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("hush"), "{}", outcome.stderr);
         assert_eq!(tree(root.path()), BTreeSet::new(), "{words:?}");
+    }
+}
+
+#[test]
+fn init_says_how_to_ask_the_agent_it_wrote() {
+    for (flags, expected) in [
+        (&[][..], &["run echo \"hello\""][..]),
+        (&["--provider", "ollama"], &["ollama pull llama3.1:8b\n", "run assistant \"hello\""]),
+        (
+            &["--provider", "mesh", "--model", "m"],
+            &["ollama pull m on an inference node\n", "run assistant \"hello\""],
+        ),
+        (
+            &["--provider", "openai", "--env-file"],
+            &["/.env, without the # before OPENAI_API_KEY", "run assistant \"hello\""],
+        ),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let outcome = run(CONTROL, &[&["init"], flags].concat(), root.path());
+        assert_eq!(outcome.code, 0, "{flags:?}: {outcome:?}");
+        for part in expected {
+            assert!(outcome.stdout.contains(part), "{part}: {}", outcome.stdout);
+        }
+        assert_eq!(outcome.stdout.contains("ollama pull"), expected[0].starts_with("ollama"));
+        let env = fs::read_to_string(root.path().join("config/.env")).unwrap_or_default();
+        assert_eq!(env.contains("remove the #"), flags.contains(&"--env-file"), "{env}");
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Answers, Args, Mesh, Role, setting};
 use crate::cli::failure::Failure;
-use crate::cli::new::Provider;
+use crate::cli::new::{Agent, Provider};
 use crate::config::{self, Problems};
 
 /// How often a question is asked again.
@@ -135,7 +135,12 @@ impl<R: BufRead, W: Write> Asker<R, W> {
             text => Ok(text.to_owned()),
         };
         if answers.provider.needs_endpoint() && args.endpoint.is_none() {
-            let endpoint = self.question("Base URL of its API", "", needed)?;
+            let provider = answers.provider;
+            let endpoint = self.question("Base URL of its API", "", |text| {
+                let endpoint = needed(text)?;
+                Agent::check_endpoint(provider, &endpoint)?;
+                Ok(endpoint)
+            })?;
             answers.endpoint = Some(endpoint);
         }
         if answers.provider.needs_model() && args.model.is_none() {
@@ -296,6 +301,17 @@ mod tests {
         ] {
             assert!(shown.contains(advice), "{advice:?} is missing in:\n{shown}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_is_checked_as_soon_as_it_is_written() {
+        let lines = "\n\n\nvllm\n\ngpu:9000\nhttp://me:hush@gpu\nhttp://gpu:9000\nm\n";
+        let (answers, shown) = asked(&[], lines);
+        assert_eq!(answers.unwrap().endpoint.as_deref(), Some("http://gpu:9000"));
+        for advice in ["  it is needed", "  must be a URL such as", "  must not hold a user"] {
+            assert!(shown.contains(advice), "{advice:?} is missing in:\n{shown}");
+        }
+        assert!(!shown.contains("hush"), "{shown}");
     }
 
     #[test]

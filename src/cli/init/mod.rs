@@ -117,11 +117,21 @@ struct Answers {
 }
 
 impl Answers {
+    /// The model of the sample agent, where some Ollama has to get it first.
+    fn pulled_model(&self) -> Option<&str> {
+        let is_pulled = matches!(self.provider, Provider::Ollama | Provider::Mesh);
+        let model = self.model.as_deref().or_else(|| self.provider.model());
+        model.filter(|_| is_pulled && self.role.has_agents())
+    }
+
     /// Whether no other node has to reach this one.
     fn is_alone(&self) -> bool {
         self.role == Role::Full && self.mesh.is_none()
     }
 }
+
+/// The sample agent that asks a model.
+const ASSISTANT: &str = "assistant";
 
 #[derive(Debug, PartialEq, Eq)]
 struct Mesh {
@@ -171,7 +181,7 @@ fn new_files(directory: &Path, answers: &Answers) -> Result<Vec<NewFile>, Failur
         files.push(open("agents/echo.agent.yaml", text::ECHO_AGENT.to_owned()));
         if answers.provider != Provider::Echo {
             let agent = Agent {
-                name: "assistant",
+                name: ASSISTANT,
                 description: "Answers questions.",
                 provider: answers.provider,
                 model: answers.model.as_deref(),
@@ -207,10 +217,17 @@ fn next(directory: &Path, answers: &Answers) -> String {
     }
     if let Some(variable) = answers.provider.key_variable().filter(|_| answers.role.has_agents()) {
         lines.push(if answers.env_file {
-            format!("write the key into {directory}/.env, and: set -a; . {directory}/.env; set +a")
+            format!(
+                "write the key into {directory}/.env, without the # before {variable}, and: \
+                 set -a; . {directory}/.env; set +a"
+            )
         } else {
             format!("export {variable}=…, the key of the model provider")
         });
+    }
+    if let Some(model) = answers.pulled_model() {
+        let place = if answers.provider == Provider::Mesh { " on an inference node" } else { "" };
+        lines.push(format!("ollama pull {model}{place}"));
     }
     if !answers.is_alone() {
         lines.push(
@@ -224,7 +241,8 @@ fn next(directory: &Path, answers: &Answers) -> String {
             8000 => String::new(),
             port => format!("--url http://localhost:{port} "),
         };
-        lines.push(format!("astromeshctl {url}run echo \"hello\""));
+        let agent = if answers.provider == Provider::Echo { "echo" } else { ASSISTANT };
+        lines.push(format!("astromeshctl {url}run {agent} \"hello\""));
     }
     let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
     format!("\nNext:{lines}")

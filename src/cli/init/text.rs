@@ -106,6 +106,7 @@ pub(super) fn env_file(answers: &Answers) -> String {
     format!(
         "# Keys for the daemon: NAME=VALUE, a line each. A systemd unit reads this file with
 # EnvironmentFile=; a shell with: set -a; . FILE; set +a
+# To use this line, write the key behind it and remove the # before it:
 # {variable}=
 "
     )
