@@ -2,14 +2,14 @@
 //!
 //! Owns what is sent: the body of the caller under the name that the server knows, and the key of
 //! the provider; no header of the caller. Parts of a good answer are passed on as they come, an
-//! error is read to its end within bounds. Dropping either ends the request at the server.
+//! error is read within bounds and repeats no secret. Dropping either ends the request at the server.
 
 use bytes::Bytes;
 use reqwest::{Client, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::served::Model;
-use crate::model::{Cause, causes};
+use crate::model::{Cause, Secrets, causes};
 
 /// The longest error of a model server that is passed on, in bytes; the rest is cut.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -32,7 +32,7 @@ pub struct Answer {
 pub enum Body {
     /// It is still coming.
     Coming(Response),
-    /// An error, without the key.
+    /// An error, without the key and the query of the endpoint.
     Whole(Bytes),
 }
 
@@ -82,21 +82,48 @@ pub async fn ask(
     let body = if status.is_success() {
         Body::Coming(response)
     } else {
-        Body::Whole(error_of(response, key.as_deref()).await.map_err(failed)?)
+        Body::Whole(error_of(response, &Secrets::new(key, &place.api)).await.map_err(failed)?)
     };
     Ok(Answer { status, content_type, retry_after, body })
 }
 
-/// The text of an error. Some servers repeat the key they refuse.
-async fn error_of(mut response: Response, key: Option<&str>) -> reqwest::Result<Bytes> {
+/// The text of an error, with what of it may be told.
+async fn error_of(mut response: Response, secrets: &Secrets) -> reqwest::Result<Bytes> {
     let mut bytes = Vec::new();
+    let mut is_cut = false;
     while let Some(chunk) = response.chunk().await? {
         let room = ERROR_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if bytes.len() == ERROR_BYTES_MAX {
+        if chunk.len() > room {
+            is_cut = true;
             break;
         }
     }
-    let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(bytes.into()) };
-    Ok(String::from_utf8_lossy(&bytes).replace(key, "***").into_bytes().into())
+    let text = String::from_utf8_lossy(&bytes);
+    let told = if is_cut { secrets.blank_beginning(&text) } else { secrets.blank(&text) };
+    Ok(told.into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Url;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_is_told_up_to_its_limit_and_without_what_its_end_begins_to_repeat() {
+        let url = Url::parse("http://h/v1?key=hush-hush").unwrap();
+        let filled = |bytes: usize, end: &str| format!("{}{end}", "x".repeat(bytes - end.len()));
+        let whole = filled(ERROR_BYTES_MAX, "hush-hush");
+        let beginning = filled(ERROR_BYTES_MAX, "hush-hu");
+        let rows = [
+            ("at the limit", whole.clone(), whole.replace("hush-hush", "***")),
+            ("beyond it", format!("{beginning}sh"), beginning.replace("hush-hu", "")),
+        ];
+        for (name, said, told) in rows {
+            let response = Response::from(axum::http::Response::new(said));
+            let secrets = Secrets::new(None, &url);
+            assert_eq!(error_of(response, &secrets).await.unwrap(), told, "{name}");
+        }
+    }
 }

@@ -12,11 +12,13 @@ pub mod mesh;
 pub mod ollama;
 pub mod openai;
 mod reading;
+mod secrets;
 mod server;
 mod types;
 
 pub use client::{Access, Cause, Causes, causes, http_client, http_client_with};
 pub use error::{ErrorCode, ModelError};
+pub use secrets::Secrets;
 pub use server::{Key, Settings};
 pub use types::{
     Availability, ChatModel, ChatRequest, CheckFuture, Completion, CompletionFuture, Message,

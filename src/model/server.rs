@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::client::{Cause, causes};
 use super::reading::Reading;
+use super::secrets::Secrets;
 use super::{Completion, ErrorCode, ModelError};
 
 /// The largest answer that is read, in bytes; a long chat answer is well below a tenth of it.
@@ -24,9 +25,6 @@ const LIST_BYTES_MAX: usize = 1024 * 1024;
 
 /// How much of what a server says of its own failure is passed on, in characters.
 const ERROR_TEXT_CHARS_MAX: usize = 300;
-
-/// Values of a query that are shorter, such as `v1`, are words that an error may have to say.
-const SECRET_BYTES_MIN: usize = 8;
 
 /// The header that names the node of the mesh that answered.
 const NODE: &str = "x-astromesh-node";
@@ -128,7 +126,7 @@ pub(super) struct Answer {
     /// The node of the mesh that answered.
     pub(super) node: Option<String>,
     /// What was sent and is not to be told: the key, and the query of the endpoint.
-    secrets: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Answer {
@@ -148,9 +146,7 @@ impl Answer {
 
     /// Text of the answer as it may be told.
     fn passed_on(&self, text: &str) -> String {
-        let blanked = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-        let text = self.secrets.iter().fold(text.to_owned(), blanked);
-        text.chars().take(ERROR_TEXT_CHARS_MAX).collect()
+        self.secrets.blank(text).chars().take(ERROR_TEXT_CHARS_MAX).collect()
     }
 }
 
@@ -221,7 +217,7 @@ impl Server {
             node: node_of(&response),
             bytes: Vec::new(),
             is_cut: false,
-            secrets: self.secrets(key),
+            secrets: Secrets::new(key, &self.settings.endpoint),
         };
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             let room = call.bytes_max().saturating_sub(answer.bytes.len());
@@ -265,17 +261,6 @@ impl Server {
                 ),
             )
         })
-    }
-
-    /// The key, and all of the query that may be one: as a whole, and each value that is too long for
-    /// a word.
-    fn secrets(&self, key: Option<String>) -> Vec<String> {
-        let query = self.settings.endpoint.query().map(str::to_owned);
-        let values = self.settings.endpoint.query_pairs();
-        let values = values.map(|(_, value)| value.into_owned());
-        let values = values.filter(|value| value.len() >= SECRET_BYTES_MIN);
-        let is_some = |secret: &String| !secret.is_empty();
-        key.into_iter().chain(query).chain(values).filter(is_some).collect()
     }
 
     /// How this model is named in messages.
