@@ -21,7 +21,7 @@ use super::body;
 use super::error::{ApiError, Code};
 use super::frame::REQUEST_ID;
 use super::types::{ModelEntry, ModelList};
-use crate::directory::Snapshot;
+use crate::directory::{Snapshot, models};
 use crate::inference::chat::{self, Answer, ChatError};
 use crate::routing::headers;
 
@@ -75,7 +75,12 @@ pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let passed_on = PASSED_ON.map(|name| (name.clone(), request.headers().get(name).cloned()));
     let body = body::read(request).await?;
     let chat: Map<String, Value> = body::parse(&body)?;
-    let url = app.access.chat_url(model_of(&chat)?);
+    let model = model_of(&chat)?;
+    if !models::is_name(models::name(model)) {
+        let detail = not_found(model, &app.directory.snapshot());
+        return Err(ApiError::new(Code::ModelNotFound, detail));
+    }
+    let url = app.access.chat_url(model);
     // Each takes a second connection of this node, and must not keep it from the last one.
     let place = app.access.place().ok_or_else(|| {
         ApiError::new(Code::QueueFull, "As many chats pass through this node as may; ask another")
@@ -133,7 +138,14 @@ pub async fn chat_here(
     };
     let Some(model) = app.models.get(name) else {
         let detail = not_found(name, &app.directory.snapshot());
-        return Err(ApiError::new(Code::ModelNotFound, detail));
+        let error = ApiError::new(Code::ModelNotFound, detail);
+        // It may have gone while the request waited for its place here, and be elsewhere.
+        let may_be_elsewhere = models::is_name(models::name(name));
+        return if may_be_elsewhere {
+            Ok(named(&app, absent(error.into_response())))
+        } else {
+            Err(error)
+        };
     };
     let chat: Map<String, Value> = body::parse(&body::read(request).await?)?;
     let response = match chat::ask(&app.access.client, &model, chat).await {
@@ -167,29 +179,33 @@ fn failed(model: &str, error: &ChatError) -> Response {
         ChatError::Broken(_) => Code::UpstreamConnectionLost,
         ChatError::NoKey(_) => Code::Model("model_missing_api_key"),
     };
-    let mut response = ApiError::new(code, format!("Model '{model}': {error}")).into_response();
-    if matches!(error, ChatError::Unreachable(_)) {
-        let absent = HeaderValue::from_static("absent");
-        response.headers_mut().insert(HeaderName::from_static(headers::REFUSED), absent);
-    }
+    let response = ApiError::new(code, format!("Model '{model}': {error}")).into_response();
+    if matches!(error, ChatError::Unreachable(_)) { absent(response) } else { response }
+}
+
+/// Has the data plane take another node.
+fn absent(mut response: Response) -> Response {
+    let absent = HeaderValue::from_static("absent");
+    response.headers_mut().insert(HeaderName::from_static(headers::REFUSED), absent);
     response
 }
 
 /// What is said of a model that nobody serves, and what to do.
 #[must_use]
 pub fn not_found(model: &str, mesh: &Snapshot) -> String {
-    let models = mesh.models();
-    if models.is_empty() {
+    let model = &model[..model.floor_char_boundary(models::NAME_BYTES_MAX)];
+    let served = mesh.models();
+    if served.is_empty() {
         return format!(
             "Model '{model}' not found: no alive node serves a model; it takes a node with the service \
              inference and a model server that answers, such as Ollama with OLLAMA_HOST set"
         );
     }
     let mut text = format!("Model '{model}' not found; served are ");
-    let named: Vec<&str> = models.keys().copied().take(NAMED_MAX).collect();
+    let named: Vec<&str> = served.keys().copied().take(NAMED_MAX).collect();
     text.push_str(&named.join(", "));
-    if models.len() > NAMED_MAX {
-        write!(text, " and {} more", models.len() - NAMED_MAX).expect("a string grows");
+    if served.len() > NAMED_MAX {
+        write!(text, " and {} more", served.len() - NAMED_MAX).expect("a string grows");
     }
     text.push_str("; `ollama pull` on an inference node adds one of Ollama's");
     text

@@ -21,11 +21,13 @@ pub fn name(model: &str) -> &str {
     model.strip_suffix(TAG_DEFAULT).unwrap_or(model)
 }
 
-/// Whether a model can be announced under this name: not empty, not too long, and without characters
-/// that would spoil a log or a table.
+/// Whether a model can be announced under this name: not empty, not too long, without characters that
+/// would spoil a log or a table, and none that a URL takes for a step within its path.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+    let is_step = matches!(name, "." | "..");
+    let has_control = name.chars().any(char::is_control);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !has_control && !is_step
 }
 
 /// What stands for a model among the agents of a node.
@@ -60,11 +62,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_fits_with_its_prefix_and_has_no_control_characters() {
+    fn a_name_fits_with_its_prefix_and_spoils_no_table_and_no_url() {
         let longest = "m".repeat(NAME_BYTES_MAX);
         assert!(is_name(&longest) && entry(&longest).len() == AGENT_NAME_BYTES_MAX);
         assert!(is_name("meta-llama/Llama-3.1 8B"));
-        for bad in ["", "a\nb", &"m".repeat(NAME_BYTES_MAX + 1)] {
+        for bad in ["", ".", "..", "a\nb", "a\u{85}", &"m".repeat(NAME_BYTES_MAX + 1)] {
             assert!(!is_name(bad), "{bad:?}");
         }
     }

@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::request::Class;
 use super::tally::By;
 use crate::agent::{Offer, UpstreamUrl};
-use crate::api::Code;
+use crate::api::{Code, models};
 use crate::directory::Member;
 use crate::routing::headers;
 use crate::telemetry::labels::{Deadline, Phase, Refusal as Refused, Side};
@@ -43,7 +43,8 @@ pub(super) enum WhenFull {
 pub(super) enum NotHere {
     /// There is no place.
     Full(Full),
-    /// The process of the agent cannot be reached; what to say if nobody else can serve it.
+    /// The process of the agent cannot be reached, or the model not be had; what to say if nobody else
+    /// can serve it.
     Down(Refusal),
 }
 
@@ -167,7 +168,7 @@ impl Dispatch<'_> {
             && self.upload.is_whole()
         {
             // Whoever called says it, if no other node can be asked.
-            self.is_down = Some(self.model_server_is_down());
+            self.is_down = Some(self.model_is_not_here(head.status));
             self.lane.down.clear();
             return After::Gone;
         }
@@ -272,16 +273,20 @@ impl Dispatch<'_> {
         attempt.head(std::future::pending()).await
     }
 
-    /// The routes could not reach the model server, which has seen nothing.
-    fn model_server_is_down(&self) -> Refusal {
-        let detail = format!(
-            "{}its model server cannot be reached; nothing has run",
-            self.request.subject()
-        );
-        if self.request.hops > 0 {
-            Refusal::bounced(Code::UpstreamUnreachable, "absent", detail)
+    /// The routes did not find the model any more, or could not reach its server, which has seen nothing.
+    fn model_is_not_here(&self, status: u16) -> Refusal {
+        let whose = self.request.subject();
+        let (code, detail) = if status == Code::ModelNotFound.status().as_u16() {
+            let mesh = self.proxy.directory.snapshot();
+            (Code::ModelNotFound, models::not_found(self.request.model(), &mesh))
         } else {
-            Refusal::new(Code::UpstreamUnreachable, detail)
+            let what = "its model server cannot be reached; nothing has run";
+            (Code::UpstreamUnreachable, format!("{whose}{what}"))
+        };
+        if self.request.hops > 0 {
+            Refusal::bounced(code, "absent", detail)
+        } else {
+            Refusal::new(code, detail)
         }
     }
 
