@@ -31,6 +31,13 @@ pub enum ListProtocol {
 }
 
 impl ModelServer {
+    /// Whether it is the same one under the same name, though the key, and which models may be served,
+    /// may be others.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.name, self.list, &self.api) == (&other.name, other.list, &other.api)
+    }
+
     /// The key, read anew each time.
     ///
     /// # Errors

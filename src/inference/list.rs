@@ -120,16 +120,18 @@ fn read(protocol: ListProtocol, bytes: &[u8]) -> serde_json::Result<Vec<String>>
     })
 }
 
+/// Whether the file lets a model be served: any, if it names none.
+pub(super) fn is_wanted(name: &str, wanted: &[String]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| models::name(wanted) == models::name(name))
+}
+
 /// Those of the names that are wanted, all if none is named, and that can be announced.
 fn choose(names: Vec<String>, wanted: &[String]) -> Listed {
-    let is_wanted = |name: &str| {
-        wanted.is_empty() || wanted.iter().any(|wanted| models::name(wanted) == models::name(name))
-    };
     let mut listed = Listed::default();
     let mut left_out = 0_usize;
     for name in names {
         let known_as = models::name(&name);
-        if !is_wanted(&name) {
+        if !is_wanted(&name, wanted) {
             continue;
         }
         if !models::is_name(known_as) {
@@ -142,7 +144,8 @@ fn choose(names: Vec<String>, wanted: &[String]) -> Listed {
     }
     if left_out > 0 {
         listed.warnings.push(format!(
-            "{left_out} models are not served: a name has 1 to {} bytes, and a node serves {MODELS_MAX}",
+            "{left_out} models are not served: a name has 1 to {} bytes, no control characters and is not \
+             `..`; a node serves {MODELS_MAX}",
             models::NAME_BYTES_MAX
         ));
     }

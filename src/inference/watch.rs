@@ -2,7 +2,7 @@
 //!
 //! Owns when each is asked, and when its models are withdrawn: at once when nothing listens there
 //! any more, else when it fails to answer twice in a row. A server that goes or comes back is logged
-//! once. Driven by a reload, which says which servers there are.
+//! once, and not with every change of its provider. Driven by a reload, which says which servers there are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +94,8 @@ impl Watch {
         }
     }
 
-    /// Follows the list of servers: one that stays keeps its models, and is asked again like all.
+    /// Follows the list of servers: one that stays keeps its models, and is asked again like all. Of
+    /// one whose key or choice of models has changed, those stay that may, until it has answered.
     fn tend(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
         let mut before = std::mem::take(&mut self.tended);
@@ -105,19 +106,29 @@ impl Watch {
                     tended.server.doubt();
                     tended
                 }
-                None => self.begin(place),
+                None => {
+                    let same = before.iter().find(|tended| tended.server.place.is_same(&place));
+                    let models = same.map(|tended| still_wanted(&tended.models, &place));
+                    self.begin(place, models.unwrap_or_default())
+                }
             };
             self.tended.push(tended);
         }
     }
 
-    fn begin(&mut self, place: ModelServer) -> Tended {
+    fn begin(&mut self, place: ModelServer, models: BTreeMap<String, String>) -> Tended {
         self.number += 1;
         let number = self.number;
         let server = Arc::new(Server::new(place));
+        let thought = if models.is_empty() {
+            Thought::Nothing
+        } else {
+            server.has_said(Ok(models.keys().cloned().collect()));
+            Thought::Answers
+        };
         let (http, answers) = (self.http.clone(), self.answers.clone());
-        let watched = watch_one(http, Arc::clone(&server), (number, answers));
-        Tended { number, server, models: BTreeMap::new(), task: tokio::spawn(watched) }
+        let watched = watch_one(http, Arc::clone(&server), thought, (number, answers));
+        Tended { number, server, models, task: tokio::spawn(watched) }
     }
 
     /// Swaps in what there is now, if that is something else.
@@ -157,6 +168,15 @@ impl Watch {
     }
 }
 
+/// Those of the models of a server that its provider still lets be served.
+fn still_wanted(
+    models: &BTreeMap<String, String>,
+    place: &ModelServer,
+) -> BTreeMap<String, String> {
+    let is_wanted = |(_, name): &(&String, &String)| list::is_wanted(name, &place.models);
+    models.iter().filter(is_wanted).map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
 /// What is thought of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thought {
@@ -170,9 +190,10 @@ enum Thought {
 async fn watch_one(
     http: Client,
     server: Arc<Server>,
+    mut thought: Thought,
     (number, answers): (u64, mpsc::Sender<Answer>),
 ) {
-    let (mut thought, mut failures) = (Thought::Nothing, 0_u32);
+    let mut failures = 0_u32;
     let mut warned = Vec::new();
     loop {
         let place = &server.place;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -43,6 +43,8 @@ pub(crate) struct Records {
     pub(crate) active: usize,
     /// Times that it was asked for its models.
     pub(crate) lists: usize,
+    /// It no longer answers that.
+    pub(crate) is_mute: bool,
 }
 
 /// One chat that is being answered.
@@ -125,6 +127,10 @@ async fn tags(State(Shared(shared)): State<Shared>) -> Json<Value> {
 
 async fn list(State(Shared(shared)): State<Shared>) -> Json<Value> {
     let row = |name: &String| json!({"id": name, "object": "model"});
+    let is_mute = shared.state.lock().unwrap().is_mute;
+    if is_mute {
+        std::future::pending::<()>().await;
+    }
     let mut state = shared.state.lock().unwrap();
     state.lists += 1;
     let models: Vec<Value> = state.models.iter().map(row).collect();
@@ -132,8 +138,13 @@ async fn list(State(Shared(shared)): State<Shared>) -> Json<Value> {
 }
 
 /// What the last message says decides: `wait` waits until it may go on, `tool` too and then calls a
-/// tool, `fail` fails and repeats the key, anything else is answered at once.
-async fn chat(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+/// tool, `fail` fails and repeats the key and the query, anything else is answered at once.
+async fn chat(
+    State(shared): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap();
     let active = {
         let mut state = shared.0.state.lock().unwrap();
@@ -145,7 +156,8 @@ async fn chat(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     let said = messages.last().unwrap()["content"].as_str().unwrap().to_owned();
     if said == "fail" {
         let key = headers.get("authorization").map(|key| key.to_str().unwrap()).unwrap_or_default();
-        let error = json!({"error": {"message": format!("too much for {key}"), "code": "busy"}});
+        let message = format!("too much for {key} at {}", query.unwrap_or_default());
+        let error = json!({"error": {"message": message, "code": "busy"}});
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], Json(error))
             .into_response();
     }

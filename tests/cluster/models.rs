@@ -185,6 +185,42 @@ async fn gateway_and(servers: &[(&str, &ModelServer)], model: &str) -> Vec<Node>
     nodes
 }
 
+async fn reload(node: &Node) {
+    let (status, answer) = node.post("/v1/system/reload", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn models_stay_while_a_reload_changes_their_provider() {
+    let server = ModelServer::start(&["a", "b", "c"]);
+    let file = |more: &str| providers(&[("gpu", &format!("{}{more}", vllm(&server)))]);
+    let node = inference("node", &file("")).start();
+    until_models(&node, &[("a", &["node"]), ("b", &["node"]), ("c", &["node"])]).await;
+    let change = async |more: &str| {
+        std::fs::write(node.config_dir().join("providers.yaml"), file(more)).unwrap();
+        reload(&node).await;
+    };
+    // It says nothing more: what is served is what it said before.
+    server.records().is_mute = true;
+    change(", api_key: sk-new, models: [b, a, new]").await;
+    until_models(&node, &[("a", &["node"]), ("b", &["node"])]).await;
+    for _ in 0..10 {
+        let (status, _, body) =
+            chat(&node, "/v1/inference/a/chat/completions", &says("hello")).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let (headers, _) = server.records().chats.pop().unwrap();
+    assert_eq!(headers["authorization"], "Bearer sk-new");
+    let doctor = node.get("/v1/system/doctor").await;
+    assert_eq!(doctor["checks"]["model_server:gpu"]["models"], json!(["a", "b"]), "{doctor}");
+    // At another place there may be something else.
+    let other = ModelServer::start(&["d"]);
+    std::fs::write(node.config_dir().join("providers.yaml"), providers(&[("gpu", &vllm(&other))]))
+        .unwrap();
+    reload(&node).await;
+    until_models(&node, &[("d", &["node"])]).await;
+}
+
 /// Requests that wait for a place on a node.
 async fn node_waits(node: &Node) -> u64 {
     let page = client().get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();

@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{chat, gateway_and, inference, providers, says, until_models, vllm};
+use super::{
+    chat, gateway_and, inference, node_waits, providers, reload, says, until_models, vllm,
+};
 use crate::commands::ctl;
-use crate::harness::{client, text, until, until_whole};
+use crate::harness::{Node, Spec, client, text, until, until_whole};
 use crate::model_server::ModelServer;
 
 #[tokio::test]
 async fn any_node_takes_chats_with_any_model_on_both_routes() {
     let server = ModelServer::start(&["org/big:latest", "small"]);
-    let block = format!("{}, api_key: sk-hush", vllm(&server));
+    let url = format!("http://{}/v1?key=hush-hush", server.address);
+    let block = format!("type: vllm, endpoint: \"{url}\", api_key: sk-hush");
     let gateway = inference("gateway", "").start();
     let node = inference("gpu", &providers(&[("a", &block)]));
     let nodes = [node.seeds(&[gateway.spec.url()]).start(), gateway];
@@ -37,7 +40,7 @@ async fn any_node_takes_chats_with_any_model_on_both_routes() {
             assert_eq!(headers["authorization"], "Bearer sk-hush");
             assert!(!headers.keys().any(|name| name.as_str().starts_with("x-")), "{headers:?}");
         }
-        // Errors of the server come back as they are, but for the key of the provider.
+        // Errors of the server come back as they are, but for the secrets of the provider.
         let url = node.url("/v1/inference/small/chat/completions");
         let request = client().post(url).bearer_auth("mine").json(&says("fail"));
         let response = request.send().await.unwrap();
@@ -46,7 +49,8 @@ async fn any_node_takes_chats_with_any_model_on_both_routes() {
             (429, &"7".parse().unwrap())
         );
         let error: Value = response.json().await.unwrap();
-        assert_eq!(error, json!({"error": {"message": "too much for Bearer ***", "code": "busy"}}));
+        let message = "too much for Bearer *** at ***";
+        assert_eq!(error, json!({"error": {"message": message, "code": "busy"}}));
         let (headers, _) = server.records().chats.pop().unwrap();
         assert_eq!(headers["authorization"], "Bearer sk-hush", "that of the caller goes nowhere");
 
@@ -73,14 +77,26 @@ async fn any_node_takes_chats_with_any_model_on_both_routes() {
                 "{body}: {error}"
             );
         }
-        let (status, _, error) =
-            chat(node, "/v1/agents/model:small/run", &json!({"query": "q"})).await;
-        assert_eq!((status, &error["code"]), (404, &json!("agent_not_found")), "{error}");
     }
     let listed = ctl(&nodes[1], &["models", "list"]).stdout;
     assert!(listed.contains("org/big") && listed.contains("gpu"), "{listed}");
     let nodes_table = ctl(&nodes[1], &["mesh", "nodes", "-o", "wide"]).stdout;
     assert!(nodes_table.contains("org/big, small"), "{nodes_table}");
+}
+
+#[tokio::test]
+async fn a_name_that_no_model_can_have_is_not_found_and_one_of_a_model_is_no_agent() {
+    let server = ModelServer::start(&["m"]);
+    let nodes = gateway_and(&[("gpu", &server)], "m").await;
+    for name in [".", "..", "..:latest", "a\nb", &"m".repeat(100_000)] {
+        let body = json!({"model": name, "messages": []});
+        let (status, _, error) = chat(&nodes[0], "/v1/chat/completions", &body).await;
+        assert_eq!((status, &error["code"]), (404, &json!("model_not_found")), "{error}");
+        assert!(text(&error["detail"]).len() < 1000, "{error}");
+    }
+    let path = "/v1/agents/model:m/run";
+    let (status, _, error) = chat(&nodes[0], path, &json!({"query": "q"})).await;
+    assert_eq!((status, &error["code"]), (404, &json!("agent_not_found")), "{error}");
 }
 
 #[tokio::test]
@@ -142,6 +158,76 @@ async fn a_model_is_withdrawn_when_its_server_goes_and_is_back_with_it() {
     until_models(&nodes[0], &[]).await;
     let (status, _, error) = chat(&nodes[0], "/v1/inference/m/chat/completions", &says("x")).await;
     assert_eq!((status, &error["code"]), (404, &json!("model_not_found")), "{error}");
+}
+
+/// The node takes one chat at a time; others wait.
+fn one_at_a_time(spec: Spec) -> Spec {
+    let (host, port) = (spec.host.clone(), spec.port);
+    spec.spec_key(
+        "api",
+        json!({"host": host, "port": port, "model_max_concurrent": 1, "queue_timeout": 20}),
+    )
+}
+
+#[tokio::test]
+async fn a_chat_that_waited_while_the_model_went_is_answered_where_it_is_now() {
+    let servers = [ModelServer::named("one", &["m"]), ModelServer::named("two", &["other"])];
+    let gateway = inference("gateway", "").start();
+    let seeds = [gateway.spec.url()];
+    let [one, two] = [("one", &servers[0]), ("two", &servers[1])].map(|(name, server)| {
+        let spec = inference(name, &providers(&[("gpu", &vllm(server))])).seeds(&seeds);
+        one_at_a_time(spec).start()
+    });
+    until_whole(&[&gateway, &one, &two]).await;
+    until_models(&gateway, &[("m", &["one"]), ("other", &["two"])]).await;
+    let ask = |node: &Node, words| {
+        let url = node.url("/v1/inference/m/chat/completions");
+        tokio::spawn(client().post(url).json(&says(words)).send())
+    };
+    let first = ask(&one, "wait");
+    until("it is being answered", async || servers[0].records().active == 1).await;
+    // One came to the node itself, the other by way of the gateway.
+    let waiting = [ask(&one, "hello"), ask(&gateway, "hello")];
+    until("both wait", async || node_waits(&one).await == 2).await;
+
+    servers[0].records().models.clear();
+    servers[1].records().models.push("m".to_owned());
+    reload(&one).await;
+    reload(&two).await;
+    for node in [&gateway, &one] {
+        until_models(node, &[("m", &["two"]), ("other", &["two"])]).await;
+    }
+    servers[0].go_on();
+    assert_eq!(first.await.unwrap().unwrap().status().as_u16(), 200);
+    for waits in waiting {
+        let response = waits.await.unwrap().unwrap();
+        let status = response.status().as_u16();
+        assert_eq!((status, response.text().await.unwrap().contains("two: hello")), (200, true));
+    }
+}
+
+#[tokio::test]
+async fn a_chat_that_waited_for_a_model_that_is_gone_is_told_so() {
+    let server = ModelServer::start(&["m", "other"]);
+    let spec = inference("node", &providers(&[("gpu", &vllm(&server))]));
+    let node = one_at_a_time(spec).start();
+    until_models(&node, &[("m", &["node"]), ("other", &["node"])]).await;
+    let url = node.url("/v1/inference/m/chat/completions");
+    let ask = |words| tokio::spawn(client().post(&url).json(&says(words)).send());
+    let first = ask("wait");
+    until("it is being answered", async || server.records().active == 1).await;
+    let second = ask("hello");
+    until("the second waits", async || node_waits(&node).await == 1).await;
+    server.records().models.retain(|model| model == "other");
+    reload(&node).await;
+    until_models(&node, &[("other", &["node"])]).await;
+    server.go_on();
+    assert_eq!(first.await.unwrap().unwrap().status().as_u16(), 200);
+    let response = second.await.unwrap().unwrap();
+    assert_eq!(response.status().as_u16(), 404);
+    let error: Value = response.json().await.unwrap();
+    assert_eq!(error["code"], "model_not_found", "{error}");
+    assert!(text(&error["detail"]).contains("served are other"), "{error}");
 }
 
 #[tokio::test]
