@@ -171,7 +171,7 @@ impl Kind {
             Self::Socket => socket(value).map(drop),
             Self::Advertise => advertise(value).map(drop),
             Self::BaseUrl => peer_url(value).map(drop),
-            Self::Endpoint => base_url(value).map(drop),
+            Self::Endpoint => endpoint(value).map(drop),
             Self::OtlpProtocol => otlp::protocol(value).map(drop),
             Self::Ratio => otlp::ratio(value).map(drop),
             Self::BaseUrls { max } => return each(value, max, base_url),
@@ -376,21 +376,30 @@ pub(super) fn peer_url(value: &Value) -> Read<Url> {
 
 /// The base URL of an HTTP server, without a slash at the end of its path.
 pub(super) fn base_url(value: &Value) -> Read<Url> {
-    const REMEDY: &str = "write http://HOST:PORT, such as http://gateway:8000";
+    base_url_or(value, "write http://HOST:PORT, such as http://gateway:8000")
+}
+
+/// The same of a collector of traces.
+pub(super) fn endpoint(value: &Value) -> Read<Url> {
+    base_url_or(value, "write http://HOST:PORT, such as http://collector:4317")
+}
+
+fn base_url_or(value: &Value, remedy: &str) -> Read<Url> {
     let Some(text) = value.as_str() else {
-        return fault("must be a URL", REMEDY);
+        return fault("must be a URL", remedy);
     };
     let mut url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             let candidate = format!("http://{text}");
-            // What may be a password is not repeated.
-            let is_mendable =
-                !text.contains("://") && !text.contains('@') && Url::parse(&candidate).is_ok();
-            let remedy = if is_mendable { format!("write {candidate}") } else { REMEDY.to_owned() };
+            // What may be a password or a key is not repeated.
+            let is_mendable = !text.contains("://")
+                && !text.contains(['@', '?', '#'])
+                && Url::parse(&candidate).is_ok();
+            let remedy = if is_mendable { format!("write {candidate}") } else { remedy.to_owned() };
             return fault("is no http or https URL", remedy);
         }
-        Err(error) => return fault(format!("is no URL: {error}"), REMEDY),
+        Err(error) => return fault(format!("is no URL: {error}"), remedy),
     };
     if !url.username().is_empty() || url.password().is_some() {
         return fault("holds a user name or password", "remove what stands before the @");

@@ -101,7 +101,7 @@ pub(super) fn protocol(value: &Value) -> Result<OtlpProtocol, Fault> {
 /// Reads the section of layers without problems.
 pub(super) fn read(values: &Values<'_>) -> Otlp {
     let protocol = values.read("spec.observability.otlp.protocol", protocol);
-    let endpoint = values.given("spec.observability.otlp.endpoint", kind::base_url);
+    let endpoint = values.given("spec.observability.otlp.endpoint", kind::endpoint);
     Otlp {
         enabled: values.read("spec.observability.otlp.enabled", kind::boolean),
         endpoint: endpoint.unwrap_or_else(|| protocol.endpoint()),

@@ -205,7 +205,11 @@ fn what_others_may_mean_for_other_programs_stops_nothing_where_it_sets_nothing()
         assert!(!runtime.warnings.concat().contains("hunter2"), "{:?}", runtime.warnings);
     }
     let on = ("ASTROMESH_OTLP_ENABLED", "true");
-    assert_eq!(load_with("", &[on, protocol, endpoint]).unwrap_err().list().len(), 2);
+    assert_eq!(said(&[on, protocol, endpoint]).len(), 2);
+    let said = said(&[("ASTROMESH_OTLP_ENABLED", "perhaps"), protocol]);
+    let expected = "ASTROMESH_OTLP_ENABLED: spec.observability.otlp.enabled: must be true or false \
+                    (got \"perhaps\")\n    write true or false";
+    assert_eq!(said, [expected]);
 }
 
 #[test]
@@ -262,12 +266,6 @@ fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
              '}' (got \"[{name: a\")\n    write it as in the file, a list as [a, b] or as JSON",
         ),
         (
-            "ASTROMESH_OTLP_ENABLED",
-            "perhaps",
-            "spec.observability.otlp.enabled: must be true or false (got \"perhaps\")\n    \
-             write true or false",
-        ),
-        (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "http/json",
             "spec.observability.otlp.protocol: is no protocol of OTLP (got \"http/json\")\n    \
@@ -295,6 +293,15 @@ fn a_wrong_variable_is_named_with_its_key_and_a_remedy() {
         // Where nothing is exported, nobody minds the variables of OpenTelemetry.
         let on = ("ASTROMESH_OBSERVABILITY_OTLP_ENABLED", "true");
         assert_eq!(said(&[on, (name, text)]), [format!("{name}: {expected}")]);
+    }
+}
+
+#[test]
+fn what_may_be_a_key_is_in_no_proposal_for_an_endpoint() {
+    let remedy = "\n    write http://HOST:PORT, such as http://collector:4317";
+    for text in ["c:4317?token=hunter2", "c:4317#hunter2", "me:hunter2@c:4317"] {
+        let said = said(&[("ASTROMESH_OBSERVABILITY_OTLP_ENDPOINT", text)]);
+        assert!(said[0].ends_with(remedy), "{said:?}");
     }
 }
 
