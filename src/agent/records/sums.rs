@@ -57,15 +57,9 @@ fn add_span(usage: &mut AgentUsage, span: &Span) {
     let has_failed = span.status != "ok";
     match span.name.as_str() {
         "tool.call" => {
-            let name = text("tool").unwrap_or_default();
-            let name = if usage.tools.len() < NAMES_MAX { name } else { OTHERS };
-            let known = usage.tools.iter().position(|tool| tool.tool == name);
-            let index = known.unwrap_or_else(|| {
-                usage.tools.push(ToolUsage { tool: name.to_owned(), calls: 0, failed: 0 });
-                usage.tools.len() - 1
-            });
-            usage.tools[index].calls += 1;
-            usage.tools[index].failed += u64::from(has_failed);
+            let sum = tool_sum(usage, text("tool").unwrap_or_default());
+            sum.calls += 1;
+            sum.failed += u64::from(has_failed);
         }
         // A call that was cut short, since the caller left, has no code: the model did not fail.
         "llm.complete" if has_failed && text("error_code").is_some() => {
@@ -78,11 +72,26 @@ fn add_span(usage: &mut AgentUsage, span: &Span) {
     }
 }
 
-fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a mut ModelUsage {
-    let model = if usage.models.len() < NAMES_MAX { model } else { OTHERS };
-    let is_it = |sum: &ModelUsage| sum.provider == provider && sum.model == model;
-    let known = usage.models.iter().position(is_it);
+fn tool_sum<'a>(usage: &'a mut AgentUsage, name: &str) -> &'a mut ToolUsage {
+    let of = |name: &str| usage.tools.iter().position(|sum| sum.tool == name);
+    let is_full = usage.tools.len() >= NAMES_MAX;
+    let known = of(name).or_else(|| of(OTHERS).filter(|_| is_full));
     let index = known.unwrap_or_else(|| {
+        let name = if is_full { OTHERS } else { name };
+        usage.tools.push(ToolUsage { tool: name.to_owned(), calls: 0, failed: 0 });
+        usage.tools.len() - 1
+    });
+    &mut usage.tools[index]
+}
+
+fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a mut ModelUsage {
+    let of = |model: &str| {
+        usage.models.iter().position(|sum| sum.provider == provider && sum.model == model)
+    };
+    let is_full = usage.models.len() >= NAMES_MAX;
+    let known = of(model).or_else(|| of(OTHERS).filter(|_| is_full));
+    let index = known.unwrap_or_else(|| {
+        let model = if is_full { OTHERS } else { model };
         usage.models.push(ModelUsage {
             provider: provider.to_owned(),
             model: model.to_owned(),
@@ -100,4 +109,26 @@ fn model_sum<'a>(usage: &'a mut AgentUsage, provider: &str, model: &str) -> &'a 
 
 fn kept_name<'a>(known: &BTreeMap<String, AgentUsage>, name: &'a str) -> &'a str {
     if known.len() < NAMES_MAX || known.contains_key(name) { name } else { OTHERS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_known_goes_on_being_counted_when_there_are_too_many() {
+        let mut usage = AgentUsage::default();
+        for number in 0..NAMES_MAX + 2 {
+            tool_sum(&mut usage, &format!("t{number}")).calls += 1;
+            model_sum(&mut usage, "p", &format!("m{number}")).calls += 1;
+        }
+        tool_sum(&mut usage, "t7").calls += 1;
+        model_sum(&mut usage, "p", "m7").calls += 1;
+        let tools: Vec<_> = usage.tools.iter().map(|sum| (sum.tool.as_str(), sum.calls)).collect();
+        let models: Vec<_> =
+            usage.models.iter().map(|sum| (sum.model.as_str(), sum.calls)).collect();
+        assert_eq!((tools[7], tools[NAMES_MAX]), (("t7", 2), (OTHERS, 2)));
+        assert_eq!((models[7], models[NAMES_MAX]), (("m7", 2), (OTHERS, 2)));
+        assert_eq!((tools.len(), models.len()), (NAMES_MAX + 1, NAMES_MAX + 1));
+    }
 }
