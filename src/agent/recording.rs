@@ -25,7 +25,8 @@ impl<'a> Recording<'a> {
         session_id: &str,
         caller: Option<Caller>,
     ) -> Self {
-        let w3c_trace_id = caller.as_ref().map(|caller| caller.trace_id.clone());
+        let w3c_trace_id =
+            caller.as_ref().filter(|caller| caller.is_known).map(|caller| caller.trace_id.clone());
         let recorder = Recorder::new(records.trace_id(), w3c_trace_id, (agent, session_id));
         Self { records, recorder, usage: Tally::default(), caller, has_ended: false }
     }

@@ -33,6 +33,8 @@ pub struct Caller {
     pub span_id: String,
     /// Whether the trace is exported, here or elsewhere.
     pub is_sampled: bool,
+    /// Whether anybody but this node may hear of the trace, so that its id is worth telling.
+    pub is_known: bool,
     /// Who exports the spans of the run; `None` when this node does not.
     pub observer: Option<Observer>,
 }
@@ -390,7 +392,7 @@ mod tests {
             (false, None, "2222222222222222-00"),
         ] {
             let (trace_id, span_id) = (trace_id.clone(), span_id.clone());
-            let caller = Caller { trace_id, span_id, is_sampled, observer };
+            let caller = Caller { trace_id, span_id, is_sampled, is_known: true, observer };
             let expected = format!("00-{}-{expected}", "1".repeat(32));
             assert_eq!(caller.traceparent("own"), expected);
         }

@@ -18,7 +18,7 @@ use super::frame::RequestId;
 use super::types::{AgentEntry, AgentList, AgentStatus, AgentSummary, ProviderList, RunRequest};
 use crate::agent::types::Caller;
 use crate::directory::Snapshot;
-use crate::routing::headers::{NODE, TRACEPARENT};
+use crate::routing::headers::{NODE, TRACEPARENT, UNTRACED};
 use crate::telemetry::otlp::TraceContext;
 
 /// `GET /v1/agents`.
@@ -126,6 +126,7 @@ fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
         trace_id: context.trace_id(),
         span_id: context.span_id(),
         is_sampled: context.is_sampled,
+        is_known: !headers.contains_key(UNTRACED),
         observer: app.observer.clone().filter(|_| context.is_sampled),
     })
 }

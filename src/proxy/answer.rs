@@ -19,7 +19,7 @@ use super::live::Live;
 use super::refusal::{Around, CORS, Refusal};
 use super::relay::{End, Relay};
 use super::request::{Class, Request};
-use super::tally::HowEnded;
+use super::tally::{By, HowEnded};
 use super::{keyed, tunnel};
 use crate::api::Code;
 use crate::routing::{Target, headers};
@@ -197,6 +197,8 @@ impl Dispatch<'_> {
             of_model: request.class == Class::Model,
         };
         refusal.write(&mut self.lane.reply, &around);
+        // Whoever was asked before has not answered.
+        self.tally.by = By::Nobody;
         self.said(refusal.code.status().as_u16());
         if persist == Persist::Close { After::Close } else { After::Next }
     }

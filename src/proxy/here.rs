@@ -235,7 +235,7 @@ impl Dispatch<'_> {
         self.tally.asked = Some(Instant::now());
         let left = request.deadline_left();
         let traced = self.spans.as_ref().map(|spans| spans.header());
-        let mut add: SmallVec<[(&str, &[u8]); 3]> = SmallVec::new();
+        let mut add: SmallVec<[(&str, &[u8]); 4]> = SmallVec::new();
         let mut drop = edit.drop;
         if request.is_id_new {
             drop = drop.with(Known::RequestId);
@@ -244,6 +244,11 @@ impl Dispatch<'_> {
         if let Some((traceparent, replaced)) = &traced {
             drop = drop.and(*replaced);
             add.push((headers::TRACEPARENT, traceparent.as_bytes()));
+        }
+        // An agent that is a process of its own has no use for it.
+        let is_own = matches!(link, Link::Pipe(_));
+        if is_own && self.spans.as_ref().is_some_and(|spans| spans.is_untraced()) {
+            add.push((headers::UNTRACED, b"1"));
         }
         if let Some(left) = &left {
             drop = drop.with(Known::Deadline);

@@ -106,6 +106,11 @@ impl Spans {
         (context.traceparent(), replaced)
     }
 
+    /// Whether nobody will ever hear of this trace.
+    pub(super) const fn is_untraced(&self) -> bool {
+        self.is_root && self.server.is_none()
+    }
+
     fn begin_attempt(&mut self, target: &Target, why: Option<Why>, tried: u32) {
         let Some(_recorded) = &self.server else { return };
         let context = self.context.sibling();

@@ -32,7 +32,7 @@ pub(super) struct Tally {
     pub(super) bytes_out: u64,
     /// Nodes asked, this one included.
     pub(super) tried: u32,
-    /// Whoever was asked last.
+    /// Whoever was asked last, until this node answers for itself.
     pub(super) by: By,
     pub(super) end: HowEnded,
 }
