@@ -163,7 +163,7 @@ families! {
     QUEUE_WAIT: "astromesh_queue_wait", Kind::Histogram(ANSWER_NS), Seconds, [],
         "Time that requests waited for a slot, whether they got it or not.";
     REQUESTS_IN_FLIGHT: "astromesh_requests_in_flight", Kind::Gauge, None, [InFlight::LABEL],
-        "Requests for agents that run here, were sent to others, or wait for a slot.";
+        "Requests for agents, and chats with models, that run here, were sent to others, or wait for a slot.";
     PICKS: "astromesh_picks", Kind::Counter, None, [Place::LABEL, PickReason::LABEL],
         "Choices of a node, one for each attempt.";
     REFUSALS: "astromesh_refusals", Kind::Counter, None, [Side::LABEL, Refusal::LABEL],

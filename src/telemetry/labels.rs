@@ -313,7 +313,7 @@ labels! {
     SpanFate = "fate" {
         /// The collector took it.
         Exported = "exported",
-        /// It was not sent: too many waited.
+        /// It was not sent: too many waited, or nobody sent any more.
         Dropped = "dropped",
         /// It was sent in vain.
         Failed = "failed",

@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::{any, post};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use prost::Message;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,7 +233,10 @@ async fn a_node_that_stops_sends_its_last_spans_by_grpc() {
         .echo_agent("echo", 0)
         .variable("ASTROMESH_OTLP_ENABLED", "true")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
-        .variable("OTEL_EXPORTER_OTLP_HEADERS", "a-secret,authorization=Bearer of-the-collector")
+        .variable(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "a-secret,b c=a-secret,authorization=Bearer of-the-collector",
+        )
         .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "2s")
         .variable("OTEL_SERVICE_NAME", "my-mesh");
     let mut node = alone(spec).await;
@@ -248,7 +255,8 @@ async fn a_node_that_stops_sends_its_last_spans_by_grpc() {
     assert!(collector.raw().contains("Bearer of-the-collector"));
     let log = node.log();
     assert!(!log.contains("of-the-collector") && !log.contains("a-secret"), "{log}");
-    assert!(log.contains("OTEL_EXPORTER_OTLP_HEADERS has an entry that is no NAME=VALUE"), "{log}");
+    let entries = log.matches("OTEL_EXPORTER_OTLP_HEADERS has an entry that is no NAME=VALUE");
+    assert_eq!(entries.count(), 2, "{log}");
     assert!(log.contains("OTEL_EXPORTER_OTLP_TIMEOUT is no number of milliseconds"), "{log}");
 }
 
@@ -295,8 +303,8 @@ async fn what_is_not_sampled_is_not_exported_and_others_are_told_so() {
     let (agent, got) = upstream().await;
     let mut export = otlp(&url, "http/protobuf");
     export["otlp"]["sample"] = json!(0);
-    let spec = Spec::new("a").agent_file("up", &agent).spec_key("observability", export);
-    let nodes = mesh(vec![spec]).await;
+    let spec = Spec::new("a").agent_file("up", &agent).echo_agent("echo", 0);
+    let nodes = mesh(vec![spec.spec_key("observability", export)]).await;
     let node = &nodes[1];
 
     run(node, "up", "").await;
@@ -309,6 +317,9 @@ async fn what_is_not_sampled_is_not_exported_and_others_are_told_so() {
     run(node, "up", &unsampled).await;
     assert_eq!(header(&got, "traceparent"), unsampled);
     assert_eq!(header(&got, "tracestate"), STATE);
+    // Only of those traces is told that somebody knows.
+    assert_eq!(run(node, "echo", "").await["trace"]["w3c_trace_id"], Value::Null);
+    assert_eq!(run(node, "echo", &unsampled).await["trace"]["w3c_trace_id"], TRACE);
     run(node, "up", &format!("00-{TRACE}-{SPAN}-01")).await;
     let server = collector.trace(TRACE, 1).await.remove(0);
     assert_eq!(header(&got, "traceparent"), format!("00-{TRACE}-{}-01", server.id()));
@@ -341,6 +352,49 @@ async fn attempts_at_nodes_that_fail_are_spans_of_their_own() {
     assert_eq!((second.trace(), second.parent()), (failed.trace(), failed.parent()));
     let request = spans.iter().find(|span| span.id() == failed.parent()).unwrap();
     assert_eq!((request.get("astromesh.tried"), request.is_error), ("2", false));
+}
+
+#[tokio::test]
+async fn a_node_that_did_not_answer_served_nobody() {
+    let (collector, url) = Collector::http().await;
+    let mut gateway = Spec::new("gateway").spec_key("observability", otlp(&url, "http/protobuf"));
+    gateway.peers = json!([
+        {"name": "gone", "url": format!("http://127.0.0.1:{}", free_port()), "services": ["agents"]},
+    ]);
+    let gateway = alone(gateway).await;
+    let request = client().post(gateway.url("/v1/agents/echo/run")).json(&json!({"query": "x"}));
+    let request = request.header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
+    assert_eq!(request.send().await.unwrap().status(), 503);
+    let spans = collector.trace(TRACE, 2).await;
+    let name = "POST /v1/agents/{name}/run";
+    said(one(&spans, name, SpanKind::Client), &[("astromesh.peer.name", "gone")]);
+    let served = one(&spans, name, SpanKind::Server);
+    said(served, &[("astromesh.served_by", ""), ("astromesh.tried", "1")]);
+}
+
+#[tokio::test]
+async fn what_a_collector_does_not_take_is_counted_as_failed() {
+    let rejects = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 2,
+            error_message: "two are too old".to_owned(),
+        }),
+    };
+    for (answer, failed, reason) in [
+        (rejects.encode_to_vec(), 2, "2 of 5 rejected: two are too old"),
+        (b"<html>welcome</html>".to_vec(), 5, "what answered is no collector"),
+    ] {
+        let url = serve(Router::new().fallback(any(async move || answer))).await;
+        let spec = Spec::new("a").echo_agent("echo", 0);
+        let node = alone(spec.spec_key("observability", otlp(&url, "http/protobuf"))).await;
+        run(&node, "echo", "").await;
+        until("spans are counted as failed", async || {
+            spans_counted(&node, "failed").await == failed
+        })
+        .await;
+        assert_eq!(spans_counted(&node, "exported").await, 5 - failed);
+        until("the log says why", async || node.log().contains(reason)).await;
+    }
 }
 
 #[tokio::test]

@@ -20,13 +20,14 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Tracer;
-use super::http::{Fault, Http};
+use super::http::{Call, Heard, Http};
 use crate::telemetry::labels::SpanFate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::panics;
@@ -112,12 +113,12 @@ impl Exporter {
         let (ending, ended) = oneshot::channel();
         let tracer = Tracer::new(sender, settings.sample, metrics.clone());
         let sending = async move {
-            let fault = Fault::default();
+            let heard = Heard::default();
             let timeout = timeout();
-            let exporter = build(&settings, client, timeout, &fault)?;
+            let exporter = build(&settings, client, timeout, &heard)?;
             let (stopped, is_failing) = (Some(stopped), false);
             let limit = timeout + TIMEOUT_GRACE;
-            Sender { exporter, queue, stopped, metrics, fault, limit, is_failing }.run().await;
+            Sender { exporter, queue, stopped, metrics, heard, limit, is_failing }.run().await;
             Ok(())
         };
         thread::Builder::new().name("otlp".to_owned()).spawn(move || {
@@ -173,7 +174,7 @@ fn build(
     settings: &Settings,
     client: reqwest::Client,
     timeout: Duration,
-    fault: &Fault,
+    heard: &Heard,
 ) -> Result<SpanExporter, ExporterBuildError> {
     let endpoint = settings.endpoint.trim_end_matches('/');
     check_headers();
@@ -192,7 +193,7 @@ fn build(
             .with_protocol(Wire::HttpBinary)
             .with_endpoint(format!("{endpoint}/v1/traces"))
             .with_timeout(timeout)
-            .with_http_client(Http::new(client, timeout, fault.clone()))
+            .with_http_client(Http::new(client, timeout, heard.clone()))
             .build()?,
     };
     let name = std::env::var(SERVICE_NAME).ok().filter(|name| !name.is_empty());
@@ -230,11 +231,16 @@ fn timeout() -> Duration {
 fn check_headers() {
     let given = std::env::var(HEADERS).unwrap_or_default();
     for (index, entry) in given.split_terminator(',').enumerate() {
-        if entry.split_once('=').is_none_or(|(name, _)| name.trim().is_empty()) {
+        let is_header = |(name, value): (&str, &str)| {
+            let name = HeaderName::from_bytes(name.trim().as_bytes());
+            let value = HeaderValue::from_str(value.trim());
+            name.is_ok() && value.is_ok_and(|value| !value.is_empty())
+        };
+        if !entry.split_once('=').is_some_and(is_header) {
             warn!(
                 entry = index + 1,
-                "{HEADERS} has an entry that is no NAME=VALUE, and is not sent: write a comma \
-                 between entries, and %2C for one in a value"
+                "{HEADERS} has an entry that is no NAME=VALUE of HTTP, and is not sent: write \
+                 a comma between entries, and %2C for one in a value"
             );
         }
     }
@@ -247,8 +253,8 @@ struct Sender {
     /// `None` once it is known.
     stopped: Option<oneshot::Receiver<()>>,
     metrics: Metrics,
-    /// What the client over HTTP knows of a failure.
-    fault: Fault,
+    /// What the client over HTTP knows of the last call.
+    heard: Heard,
     /// How long an export may take, whatever its client thinks: over gRPC that does not count the time
     /// to connect.
     limit: Duration,
@@ -269,20 +275,27 @@ impl Sender {
                 Err(_elapsed) => Err("it took too long".to_owned()),
             };
             // Always, so that an old one is not told of a new failure.
-            let fault = self.fault.take();
-            let outcome = outcome.map_err(|error| fault.unwrap_or(error));
-            let fate = if outcome.is_ok() { SpanFate::Exported } else { SpanFate::Failed };
-            self.metrics.spans(fate, spans);
-            self.tell(outcome);
+            let Call { fault, rejected } = self.heard.take();
+            let (failed, error) = match outcome {
+                Ok(()) if rejected == 0 => (0, None),
+                Ok(()) => {
+                    let why = fault.unwrap_or_default();
+                    (rejected.min(spans), Some(format!("{rejected} of {spans} rejected: {why}")))
+                }
+                Err(error) => (spans, Some(fault.unwrap_or(error))),
+            };
+            self.metrics.spans(SpanFate::Exported, spans - failed);
+            self.metrics.spans(SpanFate::Failed, failed);
+            self.tell(error);
         }
     }
 
     /// Says when exports begin to fail, and when that is over.
-    fn tell(&mut self, outcome: Result<(), String>) {
-        let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
-        match outcome {
-            Ok(()) if was_failing => info!("traces are exported again"),
-            Err(error) if !was_failing => {
+    fn tell(&mut self, error: Option<String>) {
+        let was_failing = std::mem::replace(&mut self.is_failing, error.is_some());
+        match error {
+            None if was_failing => info!("traces are exported again"),
+            Some(error) if !was_failing => {
                 let end = error.floor_char_boundary(REASON_BYTES_MAX);
                 warn!(
                     error = &error[..end],
@@ -292,7 +305,7 @@ impl Sender {
                      http/protobuf), and {HEADERS} holds the key that it may ask for"
                 );
             }
-            Ok(()) | Err(_) => {}
+            None | Some(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The client of a collector over HTTP: that of the node, made what the exporter calls.
 //!
-//! Owns the limits of a call, and keeps why the last one failed, which the exporter does not pass on.
+//! Owns the limits of a call, and keeps what the exporter does not pass on: why the last one failed, and
+//! how many spans the collector rejected.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
 
 /// More than any collector says of an export. The rest is not read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -18,40 +21,50 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Http {
     client: reqwest::Client,
     timeout: Duration,
-    fault: Fault,
+    heard: Heard,
 }
 
-/// Why the last call failed, for the log; clones are the same.
+/// What is known of the last call; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fault(Arc<Mutex<Option<String>>>);
+pub(super) struct Heard(Arc<Mutex<Call>>);
 
-impl Fault {
+/// A call of the collector.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Call {
+    /// Why it failed, or why spans were rejected.
+    pub(super) fault: Option<String>,
+    /// Spans that the collector did not take.
+    pub(super) rejected: u64,
+}
+
+impl Heard {
     /// Takes what is known.
-    pub(super) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn take(&self) -> Call {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, error: &reqwest::Error) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    fn set(&self, call: Call) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = call;
     }
 }
 
 impl Http {
-    pub(super) const fn new(client: reqwest::Client, timeout: Duration, fault: Fault) -> Self {
-        Self { client, timeout, fault }
+    pub(super) const fn new(client: reqwest::Client, timeout: Duration, heard: Heard) -> Self {
+        Self { client, timeout, heard }
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let mut request = reqwest::Request::try_from(request)?;
         *request.timeout_mut() = Some(self.timeout);
         let read = self.read(request).await;
-        let (response, body) = read.inspect_err(|error| self.fault.set(error))?;
+        let failed = |fault| self.heard.set(Call { fault: Some(fault), rejected: 0 });
+        let (response, body) = read.inspect_err(|error| failed(with_causes(error)))?;
+        if response.status().is_success() {
+            let call = understood(&body).inspect_err(|_| {
+                failed("what answered is no collector: see the path and the port".to_owned());
+            })?;
+            self.heard.set(call);
+        }
         let mut answer = Response::builder().status(response.status());
         if let Some(headers) = answer.headers_mut() {
             headers.clone_from(response.headers());
@@ -85,4 +98,21 @@ impl HttpClient for Http {
     {
         Box::pin(self.send(request))
     }
+}
+
+/// What a collector says that took the call.
+fn understood(body: &[u8]) -> Result<Call, prost::DecodeError> {
+    let said = ExportTraceServiceResponse::decode(body)?.partial_success.unwrap_or_default();
+    let rejected = u64::try_from(said.rejected_spans).unwrap_or(0);
+    Ok(Call { fault: (rejected > 0).then_some(said.error_message), rejected })
+}
+
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
