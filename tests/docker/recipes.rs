@@ -31,10 +31,7 @@ fn every_recipe_is_valid() {
     }
 }
 
-#[tokio::test]
-#[ignore = "needs a Docker engine"]
-async fn a_single_node_serves_its_agents() {
-    let _recipe = Recipe::up("single-node.yml", &[]);
+async fn until_an_agent_runs() {
     until("the node runs an agent", async || {
         let answer = client()
             .post("http://127.0.0.1:8000/v1/agents/echo/run")
@@ -44,6 +41,13 @@ async fn a_single_node_serves_its_agents() {
         answer.is_ok_and(|answer| answer.status().is_success())
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine"]
+async fn a_single_node_serves_its_agents() {
+    let _recipe = Recipe::up("single-node.yml", &[]);
+    until_an_agent_runs().await;
 }
 
 #[tokio::test]
@@ -85,15 +89,7 @@ async fn the_developer_sees_metrics_and_a_dashboard() {
 #[ignore = "needs a Docker engine"]
 async fn the_developer_finds_runs_at_the_collector() {
     let _recipe = Recipe::up("dev-full.yml", &[]);
-    until("the node runs an agent", async || {
-        let answer = client()
-            .post("http://127.0.0.1:8000/v1/agents/echo/run")
-            .json(&json!({"query": "hello"}))
-            .send()
-            .await;
-        answer.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
+    until_an_agent_runs().await;
     // What the stand-in of the collector was sent by gRPC, where strings are as they are.
     until("the collector has the run", async || {
         let Some(received) = get("http://127.0.0.1:4318/received").await else { return false };
