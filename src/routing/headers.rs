@@ -30,9 +30,9 @@ pub const REPLAYED: &str = "x-astromesh-replayed";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The span that a request belongs to, as W3C Trace Context says it.
 pub const TRACEPARENT: &str = "traceparent";
-/// Said by the data plane to the routes of its own node: the trace began here, and nobody exports it.
-pub const UNTRACED: &str = "x-astromesh-untraced";
 /// What tracing systems say of it.
 pub const TRACESTATE: &str = "tracestate";
+/// Said by the data plane to the routes of its own node: the trace began here, and nobody exports it.
+pub const UNTRACED: &str = "x-astromesh-untraced";
 /// The id of a request.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -16,7 +16,7 @@ fn each_error_code_is_in_the_document_with_its_status() {
 fn each_header_of_ours_is_in_the_document() {
     use astromesh::routing::headers::{
         DEADLINE, EXPLAIN, HOP, IDEMPOTENCY_KEY, LOAD, MUST_QUEUE, NODE, ORCA_LOAD, ORIGIN,
-        REFUSED, REPLAYED, REQUEST_ID, SESSION, WHY,
+        REFUSED, REPLAYED, REQUEST_ID, SESSION, UNTRACED, WHY,
     };
     for name in [
         REQUEST_ID,
@@ -33,6 +33,7 @@ fn each_header_of_ours_is_in_the_document() {
         ORCA_LOAD,
         REFUSED,
         MUST_QUEUE,
+        UNTRACED,
     ] {
         let row = format!("| `{name}` |");
         assert!(DOCUMENT.contains(&row), "docs/http-api.md lacks the row {row}");
