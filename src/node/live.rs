@@ -79,7 +79,7 @@ impl Lasting {
             agents,
             models: self.models.clone(),
             router: api::router(Arc::new(app), self.routes(config)),
-            settings: proxy::Settings::from(&config.api),
+            settings: proxy::Settings::from(&**config),
             access_log: config.api.access_log.then(|| self.log.access_log()),
             tracer,
         }

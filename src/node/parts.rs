@@ -119,7 +119,7 @@ impl Parts {
             records: Records::new(identity.id().short().to_u64()),
             metrics,
             traces: Arc::clone(&traces),
-            load: LocalLoad::new(identity.generation(), config.api.max_concurrent),
+            load: nothing_to_do(&identity, &config),
             results: Results::open(&data_dir.path().join("results"), Bounds::default()),
             started,
         };
@@ -319,6 +319,11 @@ impl Joined {
         let directory = running.handle().directory().clone();
         Ok(Self { mesh: Some(running), alone: None, directory })
     }
+}
+
+/// The load of a node that begins.
+fn nothing_to_do(identity: &Identity, config: &Runtime) -> LocalLoad {
+    LocalLoad::new(identity.generation(), proxy::Settings::from(config).limit_told)
 }
 
 /// The data plane, and what stays of it when the rest is replaced.

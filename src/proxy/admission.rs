@@ -152,6 +152,13 @@ impl Admission {
         self.places().counts.queued
     }
 
+    /// Requests that have a place or wait for one.
+    #[must_use]
+    pub fn present(&self) -> u32 {
+        let Counts { active, queued, .. } = self.counts();
+        active.saturating_add(queued)
+    }
+
     /// All counts at one moment.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -311,14 +311,11 @@ impl<'a> Dispatch<'a> {
     /// Chooses and counts in one step, so that requests that arrive together see each other.
     fn pick(&mut self, offer: Option<&Offer>) -> Result<(Pick, Option<Outstanding<'a>>), Nobody> {
         let input = &self.lane.client.input;
-        let load = &self.proxy.local_load;
+        let (admission, settings) = (self.admission(), &self.live.settings);
+        let is_model = self.request.class == Class::Model;
         let here = offer.map_or(Here::DoesNotServe, |_| Here::Serves {
-            active: load.active(),
-            limit: if self.request.class == Class::Model {
-                self.live.settings.model_max_concurrent
-            } else {
-                self.live.settings.max_concurrent
-            },
+            active: admission.present(),
+            limit: if is_model { settings.model_max_concurrent } else { settings.max_concurrent },
         });
         let question = Question {
             agent: &self.request.agent,

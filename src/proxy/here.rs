@@ -7,7 +7,7 @@ use astromesh_wire::NodeId;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::admission::{AgentLimit, Full, NotAdmitted, Permit};
+use super::admission::{Admission, AgentLimit, Full, NotAdmitted, Permit};
 use super::dispatch::{After, Dispatch};
 use super::exchange::{Attempt, Fault};
 use super::forward::unless_gone;
@@ -55,7 +55,7 @@ pub(super) enum NoPlace {
     Gone,
 }
 
-impl Dispatch<'_> {
+impl<'a> Dispatch<'a> {
     /// Serves a request that is neither counted nor limited.
     pub(super) async fn own(&mut self) -> After {
         self.serve(None, None).await
@@ -107,14 +107,18 @@ impl Dispatch<'_> {
         self.refuse(&refusal)
     }
 
+    /// Runs and chats have places of their own.
+    pub(super) fn admission(&self) -> &'a Admission {
+        let is_model = self.request.class == Class::Model;
+        if is_model { &self.proxy.model_admission } else { &self.proxy.admission }
+    }
+
     pub(super) async fn admit(
         &mut self,
         offer: &Offer,
         when_full: WhenFull,
     ) -> Result<Permit, NoPlace> {
-        let proxy = self.proxy;
-        let is_model = self.request.class == Class::Model;
-        let admission = if is_model { &proxy.model_admission } else { &proxy.admission };
+        let (proxy, admission) = (self.proxy, self.admission());
         let agent = AgentLimit { name: &self.request.agent, max_concurrent: offer.max_concurrent };
         if when_full == WhenFull::GoOn {
             return admission.try_enter(agent).map_err(NoPlace::Full);

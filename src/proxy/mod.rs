@@ -174,11 +174,12 @@ impl Proxy {
 
     /// Replaces it. Requests under way keep what they began with; only the limits hold for all.
     pub fn replace(&self, live: Live) {
-        let Settings { max_concurrent, model_max_concurrent, queue_max, .. } = live.settings;
+        let Settings { max_concurrent, model_max_concurrent, limit_told, queue_max, .. } =
+            live.settings;
         self.live.store(Arc::new(live));
         self.admission.set_limits(max_concurrent, queue_max);
         self.model_admission.set_limits(model_max_concurrent, queue_max);
-        self.local_load.set_limit(max_concurrent);
+        self.local_load.set_limit(limit_told);
     }
 
     /// Replaces the static peers; what is known of those that stay is kept.

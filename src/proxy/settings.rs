@@ -5,6 +5,8 @@ use std::time::Duration;
 use socket2::TcpKeepalive;
 use tokio::time::Instant;
 
+use astromesh_wire::Service;
+
 use crate::config;
 
 /// Nodes that one request may fail at.
@@ -65,14 +67,18 @@ pub struct Settings {
     pub max_concurrent: u32,
     /// Requests for models that this node serves at once; 0 for no limit.
     pub model_max_concurrent: u32,
+    /// Which of the two is told to other nodes, that know one count and one limit of each node.
+    pub limit_told: u32,
     /// Requests that may wait for a place.
     pub queue_max: u32,
     /// Wait for a place when this node is full.
     pub queue_timeout: Duration,
 }
 
-impl From<&config::Api> for Settings {
-    fn from(api: &config::Api) -> Self {
+impl From<&config::Runtime> for Settings {
+    fn from(config: &config::Runtime) -> Self {
+        let api = &config.api;
+        let runs_agents = config.services.contains(Service::Agents);
         Self {
             body_bytes_max: api.body_bytes_max,
             connect_timeout: api.connect_timeout,
@@ -82,6 +88,7 @@ impl From<&config::Api> for Settings {
             body_idle_timeout: BODY_IDLE_MAX,
             max_concurrent: api.max_concurrent,
             model_max_concurrent: api.model_max_concurrent,
+            limit_told: if runs_agents { api.max_concurrent } else { api.model_max_concurrent },
             queue_max: api.queue_max,
             queue_timeout: api.queue_timeout,
         }

@@ -209,7 +209,7 @@ impl Node {
             models: models.clone(),
             access: Access::new(http_client(), address),
         };
-        let mut settings = proxy::Settings::from(&config.api);
+        let mut settings = proxy::Settings::from(&*config);
         settings.body_idle_timeout = body_idle_timeout.unwrap_or(settings.body_idle_timeout);
         let setup = proxy::Setup {
             core: Core::with_peers(u64::from(number), &plan.peers),

@@ -131,6 +131,33 @@ async fn chats_spread_over_the_nodes_and_survive_one_of_them() {
 }
 
 #[tokio::test]
+async fn the_limit_of_runs_means_nothing_to_chats() {
+    let servers = [ModelServer::named("one", &["m"]), ModelServer::named("two", &["m"])];
+    let seeds = [inference("gateway", "").start()];
+    let [one, two] = [("one", &servers[0]), ("two", &servers[1])].map(|(name, server)| {
+        let spec = inference(name, &providers(&[("gpu", &vllm(server))]));
+        let (host, port) = (spec.host.clone(), spec.port);
+        let api = json!({"host": host, "port": port, "max_concurrent": 1});
+        spec.spec_key("api", api).seeds(&[seeds[0].spec.url()]).start()
+    });
+    let [gateway] = seeds;
+    until_whole(&[&gateway, &one, &two]).await;
+    until_models(&gateway, &[("m", &["one", "two"])]).await;
+    let url = gateway.url("/v1/inference/m/chat/completions");
+    let waiting: Vec<_> =
+        (0..12).map(|_| tokio::spawn(client().post(&url).json(&says("wait")).send())).collect();
+    until("all are being answered", async || {
+        servers.iter().map(|server| server.records().active).sum::<usize>() == 12
+    })
+    .await;
+    assert_eq!(servers.each_ref().map(|server| server.records().active), [6, 6]);
+    servers.iter().for_each(ModelServer::go_on);
+    for waits in waiting {
+        assert_eq!(waits.await.unwrap().unwrap().status().as_u16(), 200);
+    }
+}
+
+#[tokio::test]
 async fn a_model_is_withdrawn_when_its_server_goes_and_is_back_with_it() {
     let (stays, goes) = (ModelServer::named("stays", &["m"]), ModelServer::named("goes", &["m"]));
     let nodes = gateway_and(&[("one", &goes), ("two", &stays)], "m").await;
