@@ -12,7 +12,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value, json};
 
 use super::agents::named;
@@ -23,6 +23,7 @@ use super::frame::REQUEST_ID;
 use super::types::{ModelEntry, ModelList};
 use crate::directory::{Snapshot, models};
 use crate::inference::chat::{self, Answer, ChatError};
+use crate::inference::served::Model;
 use crate::routing::headers;
 
 /// Where chats with a certain model are taken: its name follows, then [`CHAT`].
@@ -149,16 +150,22 @@ pub async fn chat_here(
     };
     let chat: Map<String, Value> = body::parse(&body::read(request).await?)?;
     let response = match chat::ask(&app.access.client, &model, chat).await {
-        Ok(answer) => passed(answer),
+        Ok(answer) => passed(answer, &model),
         Err(error) => failed(name, &error),
     };
     Ok(named(&app, response))
 }
 
 /// An answer as it comes from the server.
-fn passed(answer: Answer) -> Response {
+fn passed(answer: Answer, model: &Model) -> Response {
     let body = match answer.body {
-        chat::Body::Coming(response) => Body::from_stream(response.bytes_stream()),
+        chat::Body::Coming(response) => {
+            let server = Arc::clone(&model.server);
+            Body::from_stream(response.bytes_stream().inspect_err(move |error| {
+                let (provider, error) = (&server.place.name, crate::model::causes(error).text);
+                tracing::debug!(provider, error, "the model server broke off in its answer");
+            }))
+        }
         chat::Body::Whole(bytes) => Body::from(bytes),
     };
     let mut response = (answer.status, body).into_response();
@@ -198,7 +205,8 @@ pub fn not_found(model: &str, mesh: &Snapshot) -> String {
     if served.is_empty() {
         return format!(
             "Model '{model}' not found: no alive node serves a model; it takes a node with the service \
-             inference and a model server that answers, such as Ollama with OLLAMA_HOST set"
+             inference and a model server that answers, such as Ollama with OLLAMA_HOST set; \
+             without a mesh, spec.peers with the service inference are asked"
         );
     }
     let mut text = format!("Model '{model}' not found; served are ");

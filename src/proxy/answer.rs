@@ -82,7 +82,7 @@ impl Dispatch<'_> {
                     End::Total => self.proxy.metrics.timed_out(Deadline::Total),
                     End::Whole | End::Gone | End::Broken | End::Cut => {}
                 }
-                let refusal = broken_off(self.request, end);
+                let refusal = broken_off(self.request, from, end);
                 let event = refusal.event(&self.request.id, self.request.class == Class::Model);
                 if is_stream && relay.last_words(&event).await {
                     return (After::Close, false);
@@ -234,11 +234,17 @@ fn is_event_stream(kind: &[u8]) -> bool {
 }
 
 /// What is said of an answer that had begun.
-fn broken_off(request: &Request, end: End) -> Refusal {
+fn broken_off(request: &Request, from: Option<&Target>, end: End) -> Refusal {
     let (code, what) = match end {
         End::Idle => (Code::DeadlineExceeded, "nothing more of the answer came in time"),
         End::Total => (Code::DeadlineExceeded, "the answer was not complete by its deadline"),
         End::Cut => (Code::NodeStopped, "the node stopped in the middle of its answer"),
+        End::Whole | End::Gone | End::Broken if from.is_none() && request.class == Class::Model => {
+            (
+                Code::UpstreamConnectionLost,
+                "the connection to the model server broke in the middle of its answer",
+            )
+        }
         End::Whole | End::Gone | End::Broken => (
             Code::NodeConnectionLost,
             "the connection to the node broke in the middle of its answer",

@@ -1,7 +1,7 @@
 //! A model server for the tests: it has the models it is told, lists them as Ollama and as OpenAI do,
 //! and answers chats by what the last message says.
 
-use std::convert::Infallible;
+use std::io::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -162,7 +162,7 @@ async fn chat(
             .into_response();
     }
     if body["stream"] == true {
-        return events(shared, active);
+        return events(shared, active, said == "break");
     }
     if said == "wait" || said == "tool" {
         wait(&shared).await;
@@ -184,18 +184,22 @@ async fn wait(shared: &Shared) {
     shared.0.go_on.subscribe().wait_for(|go_on| *go_on).await.unwrap();
 }
 
-/// One event at once, the last when it may go on.
-fn events(shared: Shared, active: Active) -> Response {
-    let parts = stream::unfold((0, shared, active), |(number, shared, active)| async move {
+/// One event at once, then the last when it may go on, or a broken connection.
+fn events(shared: Shared, active: Active, breaks: bool) -> Response {
+    let parts = stream::unfold((0, shared, active), move |(number, shared, active)| async move {
         let part = match number {
             0 => "data: first\n\n",
+            1 if breaks => {
+                wait(&shared).await;
+                return Some((Err(Error::other("broken")), (2, shared, active)));
+            }
             1 => {
                 wait(&shared).await;
                 "data: [DONE]\n\n"
             }
             _ => return None,
         };
-        Some((Ok::<_, Infallible>(part), (number + 1, shared, active)))
+        Some((Ok::<_, Error>(part), (number + 1, shared, active)))
     });
     ([("content-type", "text/event-stream")], Body::from_stream(parts)).into_response()
 }

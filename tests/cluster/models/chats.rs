@@ -279,3 +279,20 @@ async fn a_stream_passes_as_it_comes_and_ends_at_the_server_when_the_client_leav
     assert_eq!(response.chunk().await.unwrap().unwrap(), "data: [DONE]\n\n");
     assert_eq!(response.chunk().await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_model_server_that_breaks_off_in_a_stream_is_told_as_such() {
+    let server = ModelServer::start(&["m"]);
+    let nodes = gateway_and(&[("gpu", &server)], "m").await;
+    let mut body = says("break");
+    body["stream"] = true.into();
+    let url = nodes[0].url("/v1/inference/m/chat/completions");
+    let mut response = client().post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "data: first\n\n");
+    server.go_on();
+    let rest = response.text().await.unwrap();
+    let event = rest.split("event: error\ndata: ").nth(1).unwrap_or_default();
+    let error: Value = serde_json::from_str(event.trim()).unwrap();
+    assert_eq!(error["error"]["code"], "upstream_connection_lost", "{rest}");
+    assert!(text(&error["detail"]).contains("to the model server broke"), "{rest}");
+}
