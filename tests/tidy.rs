@@ -20,8 +20,8 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("telemetry", &[]),
     ("directory", &["astromesh_wire"]),
     ("model", &["config"]),
-    // What runs took is counted where metrics are.
-    ("agent", &["config", "model", "telemetry"]),
+    // What runs took is counted where metrics are; a file may name a model of the mesh.
+    ("agent", &["config", "directory::models", "model", "telemetry"]),
     ("inference", &["agent", "directory", "model"]),
     ("routing", &["astromesh_wire", "config", "directory"]),
     (

@@ -41,7 +41,8 @@ pub(super) async fn run(
     let ModelList { data, .. } = answer.read()?;
     if data.is_empty() {
         let words = "No models: no alive node has the service inference and a model server that \
-                     answers; its log says what it found.";
+                     answers; its log says what it found. Without a mesh a node lists its own models, and asks \
+                     spec.peers with the service inference for others.";
         return output.line(Stream::Stdout, words);
     }
     output.line(Stream::Stdout, &table(&data, output))

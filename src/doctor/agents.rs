@@ -123,6 +123,10 @@ impl Subject<'_> {
 async fn model(model: &dyn ChatModel) -> Check {
     let (kind, name) = (model.kind(), model.name());
     let check = match model.check(ANSWER_MAX).await {
+        Ok(Availability::AskedOfPeers) => Check::ok(format!(
+            "{kind}, model {name}: spec.peers with the service inference are asked; what they serve is \
+             not known before"
+        )),
         Ok(Availability::Answers) => Check::ok(format!("{kind}, model {name}: answers")),
         Ok(Availability::NotListed) => Check::bad(
             Status::Degraded,

@@ -38,6 +38,18 @@ struct Refusal {
     code: String,
 }
 
+/// What the own node says of itself, as far as it matters here.
+#[derive(Deserialize)]
+struct Status {
+    /// None in a mesh.
+    peers: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+struct Peer {
+    services: Vec<String>,
+}
+
 impl Mesh {
     /// A model that is asked through the own node; the endpoint in the settings means nothing.
     #[must_use]
@@ -108,7 +120,8 @@ impl Mesh {
             format!("no alive node serves {model}: {what}"),
             format!(
                 "`astromeshctl models list` shows what is served; get {model} on an inference node, \
-                 as with `ollama pull {model}`, or add a fallback model"
+                 as with `ollama pull {model}`, or add a fallback model; without a mesh, spec.peers with \
+                 the service inference are asked"
             ),
         )
     }
@@ -127,7 +140,7 @@ impl Mesh {
         self.server_of(answer).refused(answer, Some(hint))
     }
 
-    /// Looks what is served. A node without a mesh does not know what its peers serve.
+    /// Looks what is served. A node without a mesh does not know what its static peers serve.
     async fn list(&self, limit: Duration) -> Result<Availability, ModelError> {
         let request = self.server.get(&["v1", "models"]);
         let answer = self
@@ -142,8 +155,20 @@ impl Mesh {
         if answer.is_cut || openai::lists(&answer.bytes, self.name()) {
             return Ok(Availability::Answers);
         }
-        Err(self
-            .nobody("the list of the mesh's models lacks it; what static peers serve is not in it"))
+        if self.has_peers(limit).await? {
+            return Ok(Availability::AskedOfPeers);
+        }
+        Err(self.nobody("the list of the mesh's models lacks it"))
+    }
+
+    /// Whether static peers are asked for models.
+    async fn has_peers(&self, limit: Duration) -> Result<bool, ModelError> {
+        let request = self.server.get(&["v1", "system", "status"]);
+        let sent = self.server.send(request, Call::List(limit)).await;
+        let answer = sent.map_err(|error| self.unanswered(error))?;
+        let status: Option<Status> = serde_json::from_slice(&answer.bytes).ok();
+        let peers = status.map(|status| status.peers).unwrap_or_default();
+        Ok(peers.iter().any(|peer| peer.services.iter().any(|service| service == "inference")))
     }
 }
 

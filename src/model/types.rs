@@ -57,6 +57,8 @@ pub enum Availability {
     NotListed,
     /// Its server answers, but has no list of models: this status instead.
     NoList(u16),
+    /// Static peers are asked for it, and what they have is not known before.
+    AskedOfPeers,
 }
 
 /// What [`ChatModel::complete`] returns.

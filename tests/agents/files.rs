@@ -168,6 +168,11 @@ fn each_mistake_is_named() {
             "  model: {primary: {provider: ollama, parameters: {options: 1}}}",
             "options: 1: must be a mapping",
         ),
+        (
+            "name",
+            "  model: {primary: {provider: mesh, model: \"..\"}}",
+            "model: \"..\": no node can serve a model of this name",
+        ),
         ("reserved", "  model: {primary: {parameters: {stream: true}}}", "is set by astromesh"),
         (
             "strategy",

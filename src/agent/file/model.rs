@@ -14,6 +14,7 @@ use super::provider::Provider;
 use super::section::{Problems, Section};
 use crate::agent::providers::Providers;
 use crate::config::secret;
+use crate::directory::models;
 use crate::model::{Key, Settings, echo};
 
 /// How many models one agent may try.
@@ -191,6 +192,11 @@ fn settings(
         block.wrong("model", "missing; write the name under which the server has it", problems);
     }
     if kind.protocol == Protocol::Mesh {
+        if model.is_some_and(|model| !models::is_name(models::name(model))) {
+            let what =
+                "no node can serve a model of this name; `astromeshctl models list` has the names";
+            block.wrong("model", what, problems);
+        }
         for key in ["endpoint", "api_key", "api_key_env"] {
             if block.value(key).is_some() {
                 let what = "has no meaning for models of the mesh: remove it, and say it in a provider of the node that serves the model";

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{chat, inference, node_waits, providers, says, until_models, vllm};
+use crate::commands::ctl;
 use crate::harness::{Node, Spec, client, text, until, until_whole};
 use crate::model_server::ModelServer;
 
@@ -41,6 +42,12 @@ async fn static_peers_with_the_service_inference_are_asked_in_turn() {
     assert_eq!(by, ["one", "two", "one", "two"]);
     let (status, body) = run(&worker, "hello").await;
     assert_eq!((status, &body["answer"]), (200, &json!("one: hello")), "{body}");
+    let doctor = worker.get("/v1/system/doctor").await;
+    let check = &doctor["checks"]["provider:default:asks/cand0"];
+    assert_eq!(check["status"], "ok", "{doctor}");
+    assert!(text(&check["message"]).contains("spec.peers"), "{doctor}");
+    let listed = ctl(&worker, &["models", "list"]).stdout;
+    assert!(listed.contains("spec.peers"), "{listed}");
     let (status, _, error) =
         chat(&worker, "/v1/inference/other/chat/completions", &says("x")).await;
     assert_eq!((status, &error["code"]), (503, &json!("hop_limit")), "{error}");
