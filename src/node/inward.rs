@@ -44,6 +44,14 @@ impl Inward {
 /// Ends with this.
 pub(super) struct Serving(JoinHandle<()>);
 
+impl Serving {
+    /// Waits until it ends by itself, which it only does when it fails.
+    pub(super) async fn ended(&mut self) {
+        // A panic has been told by the hook for all of them.
+        drop((&mut self.0).await);
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
         self.0.abort();

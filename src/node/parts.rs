@@ -183,8 +183,15 @@ impl Parts {
                 None => std::future::pending().await,
             }
         };
+        let inward = async {
+            match &mut self.inward {
+                Some(inward) => inward.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = mesh => anyhow!("the gossip thread ended; the lines above say why"),
+            () = inward => anyhow!("the node no longer listens to itself; the lines above say why"),
             _ = &mut self.reloader => anyhow!("the task that reloads ended; this is a defect"),
             result = &mut self.server => match result {
                 Ok(Ok(())) => anyhow!("the HTTP server ended"),
