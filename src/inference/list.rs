@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
-use serde::Deserialize;
 
 use super::served::MODELS_MAX;
 use crate::agent::{ListProtocol, ModelServer};
 use crate::directory::models;
-use crate::model::{Cause, causes};
+use crate::model::{Cause, causes, ollama, openai};
 
 /// Time for a server to list its models.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,26 +32,6 @@ pub(super) struct NoList {
     /// Nothing listens there: no answer to a second question is to be waited for.
     pub(super) is_gone: bool,
     what: String,
-}
-
-#[derive(Deserialize)]
-struct Tags {
-    models: Vec<Tag>,
-}
-
-#[derive(Deserialize)]
-struct Tag {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct List {
-    data: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
 }
 
 /// Asks a server for its models.
@@ -108,16 +87,10 @@ pub(super) async fn ask(http: &Client, server: &ModelServer) -> Result<Listed, N
 }
 
 fn read(protocol: ListProtocol, bytes: &[u8]) -> serde_json::Result<Vec<String>> {
-    Ok(match protocol {
-        ListProtocol::Ollama => {
-            let Tags { models } = serde_json::from_slice(bytes)?;
-            models.into_iter().map(|tag| tag.name).collect()
-        }
-        ListProtocol::OpenAi => {
-            let List { data } = serde_json::from_slice(bytes)?;
-            data.into_iter().map(|entry| entry.id).collect()
-        }
-    })
+    match protocol {
+        ListProtocol::Ollama => ollama::listed(bytes),
+        ListProtocol::OpenAi => openai::listed(bytes),
+    }
 }
 
 /// Whether the file lets a model be served: any, if it names none.

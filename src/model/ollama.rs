@@ -46,6 +46,15 @@ struct Tag {
     name: String,
 }
 
+/// The names of the models in an answer to `GET /api/tags`.
+///
+/// # Errors
+/// It is no such answer.
+pub fn listed(list: &[u8]) -> serde_json::Result<Vec<String>> {
+    let Tags { models } = serde_json::from_slice(list)?;
+    Ok(models.into_iter().map(|tag| tag.name).collect())
+}
+
 impl Ollama {
     /// A model that is asked through this client, which should be [`super::http_client`]: one that
     /// follows no redirects. The endpoint is that of the server, see [`server_url`].
@@ -84,12 +93,10 @@ impl Ollama {
             return Err(self.refused(&answer));
         }
         // A list that is longer than what is read, or of another kind, tells nothing.
-        let Ok(Tags { models }) = serde_json::from_slice(&answer.bytes) else {
-            return Ok(Availability::Answers);
-        };
+        let Ok(models) = listed(&answer.bytes) else { return Ok(Availability::Answers) };
         let model = self.name();
-        let is_it = |tag: &Tag| {
-            let rest = tag.name.strip_prefix(model);
+        let is_it = |listed: &String| {
+            let rest = listed.strip_prefix(model);
             rest.is_some_and(|rest| rest.is_empty() || rest == ":latest")
         };
         if models.iter().any(is_it) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::server::{Call, KeyHeader, MORE_TOKENS, Server};
+pub use check::listed;
 pub(super) use check::lists;
 
 use super::{

@@ -41,7 +41,7 @@ pub(super) fn request(settings: &Settings, messages: &[Message], tools: &[ToolSp
     body.insert("stream".to_owned(), false.into());
     body.insert("messages".to_owned(), conversation(messages));
     if !tools.is_empty() {
-        body.insert("tools".to_owned(), tools.iter().map(tool).collect());
+        body.insert("tools".to_owned(), tools.iter().map(ToolSpec::as_function).collect());
     }
     Value::Object(body)
 }
@@ -85,17 +85,6 @@ fn assistant(content: Option<&str>, tool_calls: &[ToolCall]) -> Value {
         "role": "assistant",
         "content": content.unwrap_or_default(),
         "tool_calls": tool_calls.iter().map(call).collect::<Vec<_>>(),
-    })
-}
-
-fn tool(tool: &ToolSpec) -> Value {
-    json!({
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-        },
     })
 }
 

@@ -18,7 +18,7 @@ pub(in crate::model) fn request(
     body.insert("model".to_owned(), settings.model.clone().into());
     body.insert("messages".to_owned(), messages.iter().map(message).collect());
     if !tools.is_empty() {
-        body.insert("tools".to_owned(), tools.iter().map(tool).collect());
+        body.insert("tools".to_owned(), tools.iter().map(ToolSpec::as_function).collect());
     }
     Value::Object(body)
 }
@@ -47,17 +47,6 @@ fn call(call: &ToolCall) -> Value {
         "id": call.id,
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
-    })
-}
-
-fn tool(tool: &ToolSpec) -> Value {
-    json!({
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-        },
     })
 }
 

@@ -18,19 +18,25 @@ struct Listed {
     id: String,
 }
 
-impl Listed {
-    /// Ollama lists `llama3:latest` for what may be called `llama3`.
-    fn is(&self, model: &str) -> bool {
-        let rest = self.id.strip_prefix(model);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    }
+/// The names of the models in an answer to `GET /models`.
+///
+/// # Errors
+/// It is no such answer.
+pub fn listed(list: &[u8]) -> serde_json::Result<Vec<String>> {
+    let List { data } = serde_json::from_slice(list)?;
+    Ok(data.into_iter().map(|listed| listed.id).collect())
+}
+
+/// Ollama lists `llama3:latest` for what may be called `llama3`.
+fn is(listed: &str, model: &str) -> bool {
+    let rest = listed.strip_prefix(model);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// Whether the text is a list that has exactly this model, its default tag told or not.
 pub(in crate::model) fn lists(list: &[u8], model: &str) -> bool {
     let model = model.strip_suffix(":latest").unwrap_or(model);
-    serde_json::from_slice(list)
-        .is_ok_and(|List { data }| data.iter().any(|listed| listed.id == model))
+    listed(list).is_ok_and(|names| names.iter().any(|name| name == model))
 }
 
 impl OpenAi {
@@ -46,9 +52,9 @@ impl OpenAi {
     }
 
     fn find(&self, list: &[u8]) -> Availability {
-        let Ok(List { data }) = serde_json::from_slice(list) else { return Availability::Answers };
+        let Ok(names) = listed(list) else { return Availability::Answers };
         let model = self.server.settings.model.as_str();
-        if data.is_empty() || data.iter().any(|listed| listed.is(model)) {
+        if names.is_empty() || names.iter().any(|name| is(name, model)) {
             Availability::Answers
         } else {
             Availability::NotListed
